@@ -1,0 +1,67 @@
+"""Train a network from a YAML configuration with traiNNer-redux's keys.
+
+    python scripts/train.py models/realtime_2x.yml --out runs/realtime_2x
+
+The same command resumes an interrupted run. The averaged weights are in OUT/NAME.safetensors.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vs_paragonsr2.errors import ParagonSR2Error
+from vs_paragonsr2.training import trainer
+from vs_paragonsr2.training.config import load_config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path, help="the YAML configuration")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; a run found there is resumed")
+    parser.add_argument("--train-data", type=Path, nargs="+", help="in place of datasets.train.dataroot_gt")
+    parser.add_argument("--val-data", type=Path, help="in place of datasets.val.dataroot")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    try:
+        train(arguments)
+    except ParagonSR2Error as error:
+        sys.exit(f"train: {error}")
+
+
+def train(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.config)
+    if arguments.train_data:
+        config.datasets.train.dataroot_gt = arguments.train_data
+    if arguments.val_data and config.datasets.val:
+        config.datasets.val.dataroot = arguments.val_data
+    run = trainer.Trainer(config, arguments.out, torch.device(arguments.device))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]:.1f} steps/s  loss {task.fields[loss]:.5f}  {task.fields[psnr]}"),
+    )
+    with Progress(*columns, disable=not sys.stdout.isatty()) as bar:
+        task = bar.add_task(
+            config.name, total=config.train.total_iter, completed=run.step, rate=0.0, loss=float("nan"), psnr=""
+        )
+
+        def report(progress: trainer.Progress) -> None:
+            shown = {} if progress.psnr is None else {"psnr": f"{progress.psnr:.3f} dB"}
+            bar.update(task, completed=progress.step, rate=progress.steps_per_second, loss=progress.loss, **shown)
+            if bar.disable and progress.psnr is not None:
+                print(
+                    f"step {progress.step}  loss {progress.loss:.5f}  {progress.psnr:.3f} dB"
+                    f"  {progress.steps_per_second:.1f} steps/s",
+                    flush=True,
+                )
+
+        run.run(report)
+
+
+if __name__ == "__main__":
+    main()

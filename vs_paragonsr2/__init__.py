@@ -1,0 +1,36 @@
+"""ParagonSR2 for VapourSynth: planes in, larger planes out.
+
+    from vs_paragonsr2 import upscale
+    upscale(clip, model="realtime", scale=2).set_output()
+
+Names are imported when they are used: the package itself imports no VapourSynth, no PyTorch and no backend.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .checkpoint import load_network
+    from .errors import ParagonSR2Error
+    from .filter import upscale
+    from .weights import shipped_models
+
+_ROOMS = {"upscale": "filter", "load_network": "checkpoint", "shipped_models": "weights", "ParagonSR2Error": "errors"}
+
+try:
+    __version__ = version("vs_paragonsr2")
+except PackageNotFoundError:  # a bare checkout
+    __version__ = "0+checkout"
+
+__all__ = ["ParagonSR2Error", "__version__", "load_network", "shipped_models", "upscale"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_ROOMS[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

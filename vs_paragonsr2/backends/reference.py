@@ -1,0 +1,160 @@
+"""The plain path: the published network and textbook colour conversion in float32, in PyTorch, on a CPU or a CUDA device.
+
+Nothing is folded or fused. What is faster is tested against it.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..checkpoint import load_network
+from ..colour import (
+    ClipSpec,
+    Resampler,
+    chroma_downsampler,
+    chroma_upsampler,
+    rgb_to_yuv,
+    sample_scale,
+    siting_offsets,
+    yuv_to_rgb,
+)
+from ..errors import ParagonSR2Error
+from ..network import Network
+from ..tiling import border
+from ..weights import Model
+from .base import Options, Plane, Request, Session
+
+
+def default_device() -> str:
+    """``"cuda"`` where PyTorch finds a device, else ``"cpu"``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_of(options: Options) -> torch.device:
+    """The torch device that the options name. Raises ParagonSR2Error where it is not there."""
+    if options.device == "cpu":
+        return torch.device("cpu")
+    if options.device != "cuda":
+        raise ParagonSR2Error(f"device is {options.device!r}: the reference backend has 'cpu' and 'cuda'")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if options.device_index >= count:
+        raise ParagonSR2Error(
+            f"device is 'cuda' and device_index {options.device_index}, but PyTorch finds {count} CUDA devices here"
+            + (", counted from 0" if count else "; device='cpu' works everywhere")
+        )
+    return torch.device("cuda", options.device_index)
+
+
+def open_session(request: Request) -> "ReferenceSession":
+    """Load the model and prepare it for one kind of clip. Raises ParagonSR2Error for a bad checkpoint or an absent device."""
+    device = device_of(request.options)
+    if device.type == "cuda":
+        # PyTorch's default, TF32, has ten bits of mantissa. The switch is the process's own, so it is set once and for all.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    network = network_on(request.model, request.options.alpha, device)
+    return ReferenceSession(network, request.spec, device, request.options.num_streams)
+
+
+@lru_cache(maxsize=4)
+def network_on(model: Model, alpha: float | None, device: torch.device) -> Network:
+    """A model's network on a device, shared by the sessions that differ in the clip alone."""
+    return load_network(model.path, alpha=alpha).to(device)
+
+
+class ReferenceSession(Session[None]):
+    """Planes to RGB, the network, RGB to planes. A frame is replicate-padded first and cropped last.
+
+    Raises ParagonSR2Error where the network's scale is not the one between the formats of ``spec``.
+    """
+
+    def __init__(self, network: Network, spec: ClipSpec, device: torch.device, num_streams: int) -> None:
+        super().__init__(spec, [None] * num_streams)
+        if spec.source.width * network.scale != spec.target.width:
+            raise ParagonSR2Error(f"scale is {spec.target.width // spec.source.width}: the checkpoint's own is {network.scale}")
+        self.network = network
+        self.device = device
+        self.border = border(network, spec)
+        source, target = spec.source, spec.target
+        offsets = siting_offsets(spec.colour.siting, source.ratios)
+        self.upsamplers = [chroma_upsampler(*axis) for axis in zip(source.ratios, offsets, strict=True)]
+        offsets = siting_offsets(spec.colour.siting, target.ratios)
+        self.downsamplers = [chroma_downsampler(*axis) for axis in zip(target.ratios, offsets, strict=True)]
+
+    @torch.inference_mode()
+    def _run(self, slot: None, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
+        rgb = self.network(self.to_rgb(planes))
+        for plane, result in zip(out, self.from_rgb(rgb), strict=True):
+            plane[...] = result.cpu().numpy()
+
+    def to_rgb(self, planes: Sequence[Plane]) -> Tensor:
+        """(1, 3, H + 2 * border, W + 2 * border), float32."""
+        source = self.spec.source
+        values = []
+        for plane, (scale, offset), shape in zip(planes, sample_scale(source, self.spec.colour), source.shapes, strict=True):
+            samples = torch.from_numpy(plane.astype(np.float32)).to(self.device)[None, None]
+            rows, columns = (self.border * part // whole for part, whole in zip(shape, source.shapes[0], strict=True))
+            values.append(F.pad((samples - offset) / scale, (columns, columns, rows, rows), mode="replicate"))
+        if source.family == "GRAY":
+            return values[0].expand(-1, 3, -1, -1)
+        if source.family == "RGB":
+            return torch.cat(values, 1)
+        luma, *chroma = values
+        for axis, resampler in enumerate(self.upsamplers):
+            chroma = [upsample(plane, resampler, axis) for plane in chroma]
+        return apply_matrix(yuv_to_rgb(self.spec.colour.matrix), torch.cat([luma, *chroma], 1))
+
+    def from_rgb(self, rgb: Tensor) -> list[Tensor]:
+        """The planes of the target, cropped; integers as rounded and clamped floats."""
+        target = self.spec.target
+        if target.family != "RGB":
+            weights = rgb_to_yuv(self.spec.colour.matrix)
+            rgb = apply_matrix(weights[:1] if target.family == "GRAY" else weights, rgb)
+        values = list(rgb.split(1, 1))
+        if target.family == "YUV":
+            for axis, (resampler, ratio) in enumerate(zip(self.downsamplers, target.ratios, strict=True)):
+                values[1:] = [downsample(plane, resampler, ratio, axis) for plane in values[1:]]
+        planes = []
+        for value, (scale, offset), (height, width) in zip(
+            values, sample_scale(target, self.spec.colour), target.shapes, strict=True
+        ):
+            rows, columns = (value.shape[2] - height) // 2, (value.shape[3] - width) // 2
+            samples = value[0, 0, rows : rows + height, columns : columns + width] * scale + offset
+            if not target.is_float:
+                samples = samples.round().clamp(0, (1 << target.bits) - 1)
+            planes.append(samples)
+        return planes
+
+
+def apply_matrix(matrix: NDArray[np.float64], planes: Tensor) -> Tensor:
+    """A (rows, channels) matrix over the channels of (1, channels, H, W)."""
+    return F.conv2d(planes, torch.from_numpy(matrix).to(planes)[:, :, None, None])
+
+
+def upsample(plane: Tensor, resampler: Resampler, axis: int) -> Tensor:
+    """Make (1, 1, H, W) larger along the rows' axis (0) or the columns' (1)."""
+    # (1, phases, H, W): the phases become neighbours along the axis.
+    return _filter(plane, resampler, 1, axis).movedim(1, axis + 2).flatten(axis + 1, axis + 2)[None]
+
+
+def downsample(plane: Tensor, resampler: Resampler, ratio: int, axis: int) -> Tensor:
+    """Make (1, 1, H, W) smaller along the rows' axis (0) or the columns' (1)."""
+    return _filter(plane, resampler, ratio, axis)
+
+
+def _filter(plane: Tensor, resampler: Resampler, stride: int, axis: int) -> Tensor:
+    """All phases of a resampler as channels, one output for ``stride`` inputs, edges replicated."""
+    dim = axis + 2
+    n, length = resampler.taps.shape[1], plane.shape[dim]
+    before, after = max(0, -resampler.first), max(0, resampler.first + n - 1)
+    padded = F.pad(plane, (0, 0, before, after) if axis == 0 else (before, after, 0, 0), mode="replicate")
+    start = before + resampler.first
+    shape = (-1, 1, n, 1) if axis == 0 else (-1, 1, 1, n)
+    weight = torch.from_numpy(resampler.taps).to(plane).reshape(shape)
+    steps = (stride, 1) if axis == 0 else (1, stride)
+    return F.conv2d(padded.narrow(dim, start, padded.shape[dim] - start), weight, stride=steps).narrow(dim, 0, length // stride)

@@ -1,0 +1,217 @@
+"""``upscale``: checks the clip and the arguments, and builds the VapourSynth nodes."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache, partial
+
+import vapoursynth as vs
+
+from .backends import BACKENDS, Options, Request, load_backend
+from .clipspec import ColorimetryReader, plane_format
+from .colour import ClipSpec, Colorimetry, PlaneFormat
+from .errors import ParagonSR2Error
+from .frames import new_frame, planes_of
+from .sessions import SESSIONS, AnySession
+from .weights import Model, find_model
+
+DEFAULT_STREAMS = 2
+
+
+def upscale(
+    clip: vs.VideoNode,
+    model: str | os.PathLike[str] = "realtime",
+    *,
+    scale: int | None = None,
+    backend: str | None = None,
+    device: str | None = None,
+    device_index: int = 0,
+    num_streams: int | None = None,
+    output_format: int | vs.VideoFormat | None = None,
+    matrix: str | int | None = None,
+    color_range: str | int | None = None,
+    chroma_location: str | int | None = None,
+    allow_interlaced: bool = False,
+    alpha: float | None = None,
+) -> vs.VideoNode:
+    """Upscale a clip with ParagonSR2. The clip comes back in its own format, with its own frame properties and timing.
+
+    Args:
+        clip: YUV with any subsampling, RGB or GRAY; integers of 8 to 16 bits, half or single floats; constant format and size.
+        model: name of a shipped model (``"realtime"``), or the path of a checkpoint (``.safetensors``, ``.pth``).
+        scale: factor on each side, 2, 3, 4 or 8; it must be one that the model has. None takes the model's own, the smallest
+            where a name stands for several.
+        backend: ``"reference"``; None takes the best that works here.
+        device: kind of device in the backend's own word, for ``"reference"`` ``"cpu"`` or ``"cuda"``. None takes the fastest there is.
+        device_index: which device of that kind, from 0.
+        num_streams: frames computed at once. None chooses.
+        output_format: another format of the same colour family, with more bits, floats or other subsampling, as
+            ``vs.YUV420P10``. None keeps the clip's.
+        matrix: overrides the frames' ``_Matrix``: ``"709"``, ``"170m"``, ``"470bg"``, ``"2020ncl"``, ``"240m"``, ``"fcc"``,
+            ``"ycgco"`` or a number of H.273. Without it, frames that do not say are 170m up to 576 lines and 709 above.
+        color_range: overrides ``_Range``: ``"limited"`` or ``"full"``. Without it, frames that do not say are limited, RGB full.
+        chroma_location: overrides ``_ChromaLocation``: ``"left"`` (the default where frames do not say), ``"center"``,
+            ``"top_left"``, ``"top"``, ``"bottom_left"`` or ``"bottom"``.
+        allow_interlaced: upscale frames that ``_FieldBased`` calls interlaced as if they were progressive, not refuse them.
+        alpha: blend of the base path's low-pass, for checkpoints that do not carry it. None takes the checkpoint's own.
+
+    Returns:
+        The upscaled clip. Its frames do not depend on the order in which they are asked for.
+
+    Raises:
+        vs.Error: an argument cannot be used; the message names it, its value and what would be right. When a frame is asked for:
+            that frame is interlaced, or of a colour matrix that has no linear form.
+    """
+    with _errors_of_vapoursynth("upscale"):
+        source_format = _constant_format(clip)
+        source = plane_format(source_format, clip.width, clip.height)
+        reader = ColorimetryReader.for_clip(source, matrix=matrix, color_range=color_range, chroma_location=chroma_location)
+        if scale is not None:
+            _whole_number("scale", scale, 2)
+        if alpha is not None and not (isinstance(alpha, int | float) and 0 <= alpha < float("inf")):
+            raise ParagonSR2Error(f"alpha is {alpha!r}: expected a number of 0 or more")
+        _whole_number("device_index", device_index, 0)
+        streams = DEFAULT_STREAMS if num_streams is None else _whole_number("num_streams", num_streams, 1)
+        name = BACKENDS[0] if backend is None else backend
+        options = Options(
+            backend=name,
+            device=load_backend(name).default_device() if device is None else device,
+            device_index=device_index,
+            num_streams=streams,
+            alpha=alpha,
+        )
+        checkpoint = find_model(model, scale)
+        target_format = source_format if output_format is None else _same_family(output_format, source_format)
+        target = _enlarged(plane_format(target_format, clip.width, clip.height), checkpoint.scale)
+        upscaler = Upscaler(checkpoint, source, target, target_format, options, reader, bool(allow_interlaced))
+        # Here, so that what is wrong with the model or device is said now, and the first frame does not wait.
+        upscaler.session(reader.read({}))
+        return _in_lanes(clip, target, target_format, upscaler, min(streams, vs.core.num_threads, clip.num_frames))
+
+
+class Upscaler:
+    """What happens to a frame. It holds no node, so that closing a script frees its clips."""
+
+    def __init__(
+        self,
+        model: Model,
+        source: PlaneFormat,
+        target: PlaneFormat,
+        target_format: vs.VideoFormat,
+        options: Options,
+        reader: ColorimetryReader,
+        allow_interlaced: bool,
+    ) -> None:
+        self._model = model
+        self._source = source
+        self._target = target
+        self._target_format = target_format
+        self._options = options
+        self._reader = reader
+        self._allow_interlaced = allow_interlaced
+        self._latest: tuple[Colorimetry, AnySession] | None = None
+
+    def session(self, colour: Colorimetry) -> AnySession:
+        """The session for frames of this meaning, nearly always the one of the frame before."""
+        latest = self._latest
+        if latest is None or latest[0] != colour:
+            request = Request(self._model, ClipSpec(self._source, self._target, colour), self._options)
+            latest = self._latest = (colour, SESSIONS.get(request))
+        return latest[1]
+
+    def frame(self, n: int, frame: vs.VideoFrame) -> vs.VideoFrame:
+        """Frame n of the clip, upscaled. Raises vs.Error, naming the frame, for whatever goes wrong."""
+        try:
+            props = frame.props
+            if not self._allow_interlaced and props.get("_FieldBased", 0):
+                raise ParagonSR2Error(
+                    f"_FieldBased is {int(props['_FieldBased'])}, interlaced: deinterlace the clip first (bwdif or QTGMC), or pass "
+                    "allow_interlaced=True if the frames are progressive in truth"
+                )
+            colour = self._reader.read(props)
+            if self._reader.lacks_matrix(props):
+                _log_once(
+                    f"upscale: frames of {self._source.width}x{self._source.height} without a colour matrix are taken as "
+                    f"{colour.matrix.name}; matrix= says otherwise"
+                )
+            out = new_frame(self._target_format, self._target.width, self._target.height, props_from=frame)
+            self.session(colour).run(planes_of(frame), planes_of(out))
+            return out
+        except Exception as error:
+            raise vs.Error(f"upscale: frame {n}: {error}") from error
+
+
+def _in_lanes(
+    clip: vs.VideoNode, target: PlaneFormat, target_format: vs.VideoFormat, upscaler: Upscaler, lanes: int
+) -> vs.VideoNode:
+    """Every lanes-th frame goes to its own ModifyFrame, which runs one callback at a time, so lanes frames run at once."""
+    outputs = []
+    for lane in range(lanes):
+        source = clip.std.SelectEvery(lanes, lane, modify_duration=False) if lanes > 1 else clip
+        blank = source.std.BlankClip(width=target.width, height=target.height, format=target_format.id, keep=True)
+        outputs.append(blank.std.ModifyFrame(source, partial(_lane_frame, upscaler, lanes, lane)))
+    return vs.core.std.Interleave(outputs, modify_duration=False) if lanes > 1 else outputs[0]
+
+
+def _lane_frame(upscaler: Upscaler, lanes: int, lane: int, n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+    return upscaler.frame(n * lanes + lane, f)
+
+
+@contextmanager
+def _errors_of_vapoursynth(where: str) -> Iterator[None]:
+    """Scripts see vs.Error."""
+    try:
+        yield
+    except ParagonSR2Error as error:
+        raise vs.Error(f"{where}: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _log_once(message: str) -> None:
+    """Once in the process: a player runs its script again at each seek."""
+    vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, message)
+
+
+def _constant_format(clip: object) -> vs.VideoFormat:
+    if not isinstance(clip, vs.VideoNode):
+        raise ParagonSR2Error(f"clip is {clip!r}: expected a video clip of VapourSynth")
+    if clip.format is None or clip.format.color_family == vs.UNDEFINED:
+        raise ParagonSR2Error("clip has a variable format: expected a constant one, as resize.Bicubic(format=...) makes")
+    if clip.width == 0:
+        raise ParagonSR2Error(
+            "clip has a variable size: expected a constant one, as resize.Bicubic(width=..., height=...) makes"
+        )
+    return clip.format
+
+
+def _whole_number(parameter: str, value: object, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ParagonSR2Error(f"{parameter} is {value!r}: expected a whole number of {least} or more")
+    return value
+
+
+def _same_family(output_format: object, source: vs.VideoFormat) -> vs.VideoFormat:
+    """The format that the argument names. Raises ParagonSR2Error for none, or one of another colour family."""
+    try:
+        fmt = output_format if isinstance(output_format, vs.VideoFormat) else vs.core.get_video_format(output_format)
+    except (vs.Error, TypeError, ValueError, OverflowError) as error:
+        raise ParagonSR2Error(
+            f"output_format is {output_format!r}: expected a format such as vs.YUV420P10 ({error})"
+        ) from error
+    if fmt.color_family != source.color_family:
+        raise ParagonSR2Error(
+            f"output_format is {fmt.name}: expected one of the clip's own colour family, {source.color_family.name}"
+        )
+    return fmt
+
+
+def _enlarged(fmt: PlaneFormat, scale: int) -> PlaneFormat:
+    """The format at scale times the size. Raises ParagonSR2Error where its chroma planes would not be whole."""
+    enlarged = replace(fmt, width=fmt.width * scale, height=fmt.height * scale)
+    rows, columns = enlarged.ratios
+    if enlarged.width % columns or enlarged.height % rows:
+        raise ParagonSR2Error(
+            f"output_format subsamples chroma by {columns}x{rows}, which does not divide {enlarged.width}x{enlarged.height}"
+        )
+    return enlarged

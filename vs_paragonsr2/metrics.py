@@ -1,0 +1,26 @@
+"""Picture quality as the field reports it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+# BT.601 luma of 8-bit RGB in limited range, the weights that MATLAB's rgb2ycbcr has.
+LUMA_601 = np.array([65.481, 128.553, 24.966]) / 255.0
+
+
+def luma(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """BT.601 Y in code values (16..235, not rounded) of 8-bit RGB, (..., 3) to (...)."""
+    return rgb.astype(np.float64) @ LUMA_601 + 16.0
+
+
+def psnr_luma(a: NDArray[np.uint8], b: NDArray[np.uint8], crop: int) -> float:
+    """Luma PSNR in dB of two 8-bit RGB pictures (H, W, 3), with ``crop`` pixels left out at each border.
+
+    Infinite for equal pictures. Raises ValueError where the shapes differ or nothing is left after cropping.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"pictures of {a.shape} and {b.shape} cannot be compared: equal shapes are needed")
+    if min(a.shape[:2]) <= 2 * crop:
+        raise ValueError(f"crop is {crop}: too much for a picture of {a.shape[1]}x{a.shape[0]}")
+    inside = slice(crop, -crop or None)
+    error = np.mean((luma(a[inside, inside]) - luma(b[inside, inside])) ** 2)
+    return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))

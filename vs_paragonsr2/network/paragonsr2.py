@@ -1,0 +1,144 @@
+"""ParagonSR2 as it is trained today (checkpoint version 11), and as versions 9 and 10 had it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .blocks import AttentionMode, NanoBlock, PhotoBlock, ProBlock, StreamBlock
+from .magic_kernel import MagicKernelBase
+
+Variant = Literal["realtime", "stream", "photo", "pro"]
+
+SCALES = (2, 3, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class VariantSpec:
+    """What sets one variant apart from the others."""
+
+    features: int
+    groups: int
+    blocks: int
+    detail_gain: float
+    """Value at the start of training."""
+    alpha: float
+    """Default of the base path's low-pass blend."""
+    window: int | None
+    """Side of the attention windows in pixels; None for a network with a finite receptive field."""
+
+
+VARIANTS: dict[Variant, VariantSpec] = {
+    "realtime": VariantSpec(features=16, groups=1, blocks=3, detail_gain=0.05, alpha=0.3, window=None),
+    "stream": VariantSpec(features=32, groups=2, blocks=3, detail_gain=0.1, alpha=0.0, window=None),
+    "photo": VariantSpec(features=64, groups=4, blocks=4, detail_gain=0.1, alpha=0.4, window=16),
+    "pro": VariantSpec(features=64, groups=6, blocks=6, detail_gain=0.1, alpha=0.4, window=16),
+}
+
+
+class BlockGroup(nn.Module):
+    """Blocks one after the other, with no skip around them."""
+
+    def __init__(self, blocks: list[nn.Module], use_checkpointing: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.use_checkpointing = use_checkpointing
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            if self.use_checkpointing and self.training and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x
+
+
+class ParagonSR2(nn.Module):
+    """The dual-path network: (N, 3, H, W) RGB, nominally 0..1, to (N, 3, H * scale, W * scale).
+
+    Args:
+        variant: one of ``VARIANTS``.
+        scale: 2, 3, 4 or 8.
+        upsampler_alpha: blend of the base path's low-pass; None takes the variant's default.
+        attention_mode: ``"sdpa"``, ``"flex"`` (the same numbers through PyTorch's flex attention; no backward pass on a CPU and
+            not traceable) or None, which leaves window attention and its weights out. Only photo and pro have it.
+        export_safe: the same as ``attention_mode=None``.
+        use_checkpointing: recompute each block in the backward pass, which trades time for memory.
+        version: 11, or 10 for the blocks of versions 9 and 10 (realtime and stream: no LayerScale).
+
+    Raises:
+        ValueError: an argument is outside the values above.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        scale: int = 2,
+        *,
+        upsampler_alpha: float | None = None,
+        attention_mode: AttentionMode | None = "sdpa",
+        export_safe: bool = False,
+        use_checkpointing: bool = False,
+        version: int = 11,
+    ) -> None:
+        super().__init__()
+        if variant not in VARIANTS:
+            raise ValueError(f"variant is {variant!r}: expected one of {', '.join(VARIANTS)}")
+        if scale not in SCALES:
+            raise ValueError(f"scale is {scale!r}: expected one of {', '.join(map(str, SCALES))}")
+        if attention_mode not in ("sdpa", "flex", None):
+            raise ValueError(f"attention_mode is {attention_mode!r}: expected 'sdpa', 'flex' or None")
+        if version not in (10, 11):
+            raise ValueError(f"version is {version!r}: expected 11, or 10 for the blocks of versions 9 and 10")
+        spec = VARIANTS[variant]
+        f = spec.features
+        self.variant: Variant = variant
+        self.scale = scale
+        self.version = version
+        self.window = spec.window
+        self.base = MagicKernelBase(scale, spec.alpha if upsampler_alpha is None else upsampler_alpha)
+        self.conv_in = nn.Conv2d(3, f, 3, padding=1)
+        attention = None if export_safe else attention_mode
+
+        def block(index: int) -> nn.Module:
+            if variant == "realtime":
+                return NanoBlock(f, layer_scale=version == 11)
+            if variant == "stream":
+                return StreamBlock(f, layer_scale=version == 11)
+            kind = PhotoBlock if variant == "photo" else ProBlock
+            return kind(f, spec.window or 0, shifted=index % 2 == 1, attention=attention)
+
+        self.body = nn.Sequential(
+            *(
+                BlockGroup([block(group * spec.blocks + i) for i in range(spec.blocks)], use_checkpointing)
+                for group in range(spec.groups)
+            )
+        )
+        self.conv_mid = nn.Conv2d(f, f, 3, padding=1)
+        self.up = nn.Sequential(nn.Conv2d(f, f * scale * scale, 3, padding=1), nn.PixelShuffle(scale))
+        self.conv_out = nn.Conv2d(f, 3, 3, padding=1)
+        self.detail_gain = nn.Parameter(torch.tensor(spec.detail_gain))
+
+    @property
+    def alpha(self) -> float:
+        """Blend of the base path's low-pass."""
+        return self.base.alpha
+
+    @property
+    def radius(self) -> int:
+        """How far an output pixel sees through the convolutions, in input pixels.
+
+        Window attention and channel attention see further: photo and pro have no finite receptive field.
+        """
+        blocks = sum(block.radius for group in self.body for block in group.blocks)
+        around = 4  # conv_in, conv_mid, up, and conv_out, whose one pixel of the output is part of one of the input
+        return max(blocks + around, self.base.radius)
+
+    def detail(self, features: Tensor) -> Tensor:
+        """The learned path from ``conv_in``'s output (N, F, H, W) to the picture's detail (N, 3, H * scale, W * scale)."""
+        return self.detail_gain * self.conv_out(self.up(self.conv_mid(self.body(features))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.detail(self.conv_in(x))

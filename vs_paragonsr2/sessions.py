@@ -1,0 +1,59 @@
+"""The sessions of the process: equal requests share one, whichever script or thread they come from.
+
+A player runs its script again at each seek, so what is loaded or compiled lives here and not in the script.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Lock
+
+from .backends import Request, Session, load_backend
+
+type AnySession = Session[object]
+
+MAX_SESSIONS = 8
+"""Sessions kept for whoever asks next; one that a clip is using lives on without being kept."""
+
+
+class SessionCache:
+    """Sessions by request, the least recently asked for dropped first. Of equal requests at once, one builds and the others wait."""
+
+    def __init__(self, build: Callable[[Request], AnySession], max_sessions: int = MAX_SESSIONS) -> None:
+        self._build = build
+        self._max_sessions = max_sessions
+        self._sessions: OrderedDict[Request, Future[AnySession]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, request: Request) -> AnySession:
+        """The session for a request. What building it raises is raised to all who wait, and is not kept."""
+        with self._lock:
+            future = self._sessions.get(request)
+            builds = future is None
+            if future is None:
+                future = self._sessions[request] = Future()
+            self._sessions.move_to_end(request)
+            while len(self._sessions) > self._max_sessions:
+                self._sessions.popitem(last=False)
+        if builds:
+            try:
+                future.set_result(self._build(request))
+            except BaseException as error:
+                with self._lock:
+                    if self._sessions.get(request) is future:
+                        del self._sessions[request]
+                future.set_exception(error)
+        return future.result()
+
+    def clear(self) -> None:
+        """Forget all sessions; those in use live on until their clips are freed."""
+        with self._lock:
+            self._sessions.clear()
+
+
+def _open(request: Request) -> AnySession:
+    return load_backend(request.options.backend).open_session(request)
+
+
+SESSIONS = SessionCache(_open)
+"""Of this process."""

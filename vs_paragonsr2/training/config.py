@@ -1,0 +1,213 @@
+"""A training run as a YAML file with the keys of traiNNer-redux."""
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from ..errors import ParagonSR2Error
+from ..network import ParagonSR2
+
+PREFIX = "paragonsr2_"
+
+
+@dataclass(kw_only=True)
+class NetworkOptions:
+    """``network_g``: type ``paragonsr2_<variant>`` and the arguments of :class:`ParagonSR2`."""
+
+    type: str
+    scale: int | None = None
+    """Upsampling factor; None takes the file's ``scale``."""
+    upsampler_alpha: float | None = None
+    attention_mode: str | None = "sdpa"
+    export_safe: bool = False
+    use_checkpointing: bool = False
+
+    def build(self, scale: int) -> ParagonSR2:
+        """The network with fresh weights."""
+        if not self.type.startswith(PREFIX):
+            raise ParagonSR2Error(f"network_g.type is {self.type!r}: expected {PREFIX}realtime, _stream, _photo or _pro")
+        arguments = dataclasses.asdict(self)
+        del arguments["type"], arguments["scale"]
+        try:
+            return ParagonSR2(self.type.removeprefix(PREFIX), self.scale or scale, **arguments)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise ParagonSR2Error(f"network_g: {error}") from error
+
+
+@dataclass(kw_only=True)
+class TrainDataset:
+    """``datasets.train``."""
+
+    dataroot_gt: list[Path]
+    """Tar shards of lossless pictures, or folders of shards."""
+    lq_size: int = 48
+    """Side of a low-resolution patch in pixels."""
+    batch_size_per_gpu: int = 16
+    use_hflip: bool = True
+    use_rot: bool = True
+
+
+@dataclass(kw_only=True)
+class ValDataset:
+    """``datasets.val``: one folder of ``NAME_hr.png`` and ``NAME_lr.png``."""
+
+    dataroot: Path
+
+
+@dataclass(kw_only=True)
+class Datasets:
+    """``datasets``."""
+
+    train: TrainDataset
+    val: ValDataset | None = None
+
+
+@dataclass(kw_only=True)
+class Paths:
+    """``path``."""
+
+    pretrain_network_g: Path | None = None
+    """Weights to start from instead of fresh ones. Its tensors of other shapes are left out (a 2x model starts a 4x one)."""
+
+
+@dataclass(kw_only=True)
+class Optimiser:
+    """``train.optim_g``."""
+
+    NAMES: ClassVar[tuple[str, ...]] = ("AdamW", "Adam")
+    type: str = "AdamW"
+    lr: float = 2e-3
+    weight_decay: float = 0.0
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
+
+
+@dataclass(kw_only=True)
+class Scheduler:
+    """``train.scheduler``."""
+
+    NAMES: ClassVar[tuple[str, ...]] = ("CosineAnnealingLR",)
+    type: str = "CosineAnnealingLR"
+    eta_min: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Loss:
+    """One entry of ``train.losses``."""
+
+    NAMES: ClassVar[tuple[str, ...]] = ("L1Loss",)
+    type: str = "L1Loss"
+    loss_weight: float = 1.0
+
+
+@dataclass(kw_only=True)
+class Start:
+    """``train.start``, ours: how the values before each nonlinearity are rescaled once (see ``start.py``)."""
+
+    enabled: bool = True
+    pre_activation_std: float = 2.0
+    residual_std: float = 0.3
+    detail_gain: float = 1.0
+
+
+@dataclass(kw_only=True)
+class Train:
+    """``train``."""
+
+    total_iter: int
+    ema_decay: float = 0.999
+    grad_clip: float = 0.3
+    """Largest gradient norm; 0 for no limit."""
+    warmup_iter: int = 0
+    optim_g: Optimiser = field(default_factory=Optimiser)
+    scheduler: Scheduler = field(default_factory=Scheduler)
+    losses: list[Loss] = field(default_factory=lambda: [Loss()])
+    start: Start = field(default_factory=Start)
+
+
+@dataclass(kw_only=True)
+class Validation:
+    """``val``."""
+
+    val_freq: int = 1000
+    """Steps between two measurements."""
+
+
+@dataclass(kw_only=True)
+class Logger:
+    """``logger``."""
+
+    print_freq: int = 100
+    save_checkpoint_seconds: float = 60.0
+    """Longest time whose work an interruption can lose."""
+
+
+@dataclass(kw_only=True)
+class TrainingConfig:
+    """The whole file."""
+
+    name: str
+    scale: int
+    network_g: NetworkOptions
+    datasets: Datasets
+    train: Train
+    path: Paths = field(default_factory=Paths)
+    val: Validation = field(default_factory=Validation)
+    logger: Logger = field(default_factory=Logger)
+    manual_seed: int = 0
+    use_amp: bool = False
+    """bfloat16 autocast."""
+
+
+def load_config(path: Path) -> TrainingConfig:
+    """Read a training configuration.
+
+    Raises ParagonSR2Error, naming the key and its place, where one is unknown, missing or of another type.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ParagonSR2Error(f"{path}: no readable YAML file ({error})") from error
+    return typing.cast(TrainingConfig, _build(TrainingConfig, tree, ""))
+
+
+def _build(kind: type[Any], value: object, place: str) -> Any:
+    """Turn a piece of parsed YAML into the dataclass, path, list or number that its annotation asks for."""
+    shown = place or "the file"
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ParagonSR2Error(f"{shown} is {value!r}: expected keys and values")
+        hints = typing.get_type_hints(kind)
+        fields = {f.name: f for f in dataclasses.fields(kind)}
+        for key in value:
+            if key not in fields:
+                raise ParagonSR2Error(f"{shown} has the unknown key {key!r}: expected {', '.join(fields)}")
+        for name, f in fields.items():
+            needed = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+            if needed and name not in value:
+                raise ParagonSR2Error(f"{shown} lacks the key {name!r}")
+        built = kind(**{key: _build(hints[key], item, f"{place}.{key}".lstrip(".")) for key, item in value.items()})
+        names = getattr(kind, "NAMES", None)
+        if names is not None and built.type not in names:
+            raise ParagonSR2Error(f"{place}.type is {built.type!r}: expected {' or '.join(names)}")
+        return built
+    origin = typing.get_origin(kind)
+    if origin is list:
+        (item_kind,) = typing.get_args(kind)
+        items = value if isinstance(value, list) else [value]
+        return [_build(item_kind, item, f"{place}[{i}]") for i, item in enumerate(items)]
+    if origin is types.UnionType:
+        if value is None:
+            return None
+        return _build(next(a for a in typing.get_args(kind) if a is not types.NoneType), value, place)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise ParagonSR2Error(f"{shown} is {value!r}: expected {'a path' if kind is Path else kind.__name__}")
+    return value

@@ -1,0 +1,53 @@
+"""The start that lets a network leave the linear regime.
+
+As usually initialised, the values before each nonlinearity are so small that it is almost linear there; the gradient that
+would make them larger is tiny, and training stalls at what the best linear filter gives. So the values are measured once, block
+by block, and the convolution before each nonlinearity is rescaled to give them mean 0 and a chosen standard deviation.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ..network import ParagonSR2
+from ..network.blocks import LayerScale, StreamBlock
+
+
+@torch.no_grad()
+def leave_linear_regime(
+    network: ParagonSR2, pictures: Tensor, *, pre_activation_std: float, residual_std: float, detail_gain: float
+) -> None:
+    """Rescale a freshly made network in place.
+
+    Args:
+        pictures: a sample of the training data, (N, 3, H, W), 0..1.
+        pre_activation_std: wanted before each GELU; both halves of Stream's product get 1, where a product of two normal
+            values has its own variance 1.
+        residual_std: about what each block adds, which the convolution behind the nonlinearity is scaled by.
+        detail_gain: new value of the network's ``detail_gain``.
+    """
+    features = network.conv_in(pictures)
+    for group in network.body:
+        for block in group.blocks:
+            is_gate = isinstance(block, StreamBlock)
+            before, after = (block.gate, block.out) if is_gate else (block.dw, block.conv2)
+            std = 1.0 if is_gate else pre_activation_std
+            for module in block.modules():
+                if isinstance(module, LayerScale):
+                    module.gamma.fill_(1.0)
+            _standardise(block, before, features, std)
+            after.weight.mul_(residual_std / std)
+            features = block(features)
+    network.detail_gain.fill_(detail_gain)
+
+
+def _standardise(block: nn.Module, convolution: nn.Conv2d, features: Tensor, std: float) -> None:
+    """Scale each output channel of the block's depthwise convolution to mean 0 and the standard deviation given."""
+    seen: list[Tensor] = []
+    hook = convolution.register_forward_hook(lambda module, args, out: seen.append(out))
+    block(features)
+    hook.remove()
+    spread, mean = torch.std_mean(seen[0], (0, 2, 3))
+    gain = std / spread.clamp_min(1e-8)
+    convolution.weight.mul_(gain.view(-1, 1, 1, 1))
+    assert convolution.bias is not None
+    convolution.bias.sub_(mean).mul_(gain)

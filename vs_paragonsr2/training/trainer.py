@@ -1,0 +1,198 @@
+"""One training run: steps, averaged weights, validation, a log, and a state to resume from."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from ..checkpoint import load_network
+from ..errors import ParagonSR2Error
+from ..metrics import psnr_luma
+from ..network import ParagonSR2
+from .config import TrainingConfig
+from .data import PatchSampler, find_shards, read_pairs
+from .start import leave_linear_regime
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a caller may show after each logged step."""
+
+    step: int
+    loss: float
+    steps_per_second: float
+    psnr: float | None
+
+
+@torch.inference_mode()
+def upscale_picture(network: torch.nn.Module, low: NDArray[np.uint8], border: int = 32) -> NDArray[np.uint8]:
+    """Upscale one 8-bit RGB picture (H, W, 3) with a network of the room ``network``, its borders replicated."""
+    parameter = next(network.parameters())
+    x = torch.from_numpy(np.ascontiguousarray(low)).to(parameter).permute(2, 0, 1)[None] / 255
+    y = network(torch.nn.functional.pad(x, (border,) * 4, mode="replicate"))
+    scale = y.shape[-1] // (low.shape[1] + 2 * border)
+    crop = slice(border * scale, -border * scale)
+    return (y[0, :, crop, crop].permute(1, 2, 0) * 255).round().clamp(0, 255).byte().cpu().numpy()
+
+
+def mean_psnr(network: torch.nn.Module, pairs: list[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]], scale: int) -> float:
+    """Mean luma PSNR in dB over the pairs (name, low, high)."""
+    return float(np.mean([psnr_luma(upscale_picture(network, low), high, scale) for _, low, high in pairs]))
+
+
+class Trainer:
+    """A run in the folder ``out``: ``log.jsonl``, ``state.pt`` to resume from, and the averaged weights as a checkpoint."""
+
+    def __init__(self, config: TrainingConfig, out: Path, device: torch.device) -> None:
+        self.config, self.out, self.device = config, out, device
+        out.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(config.manual_seed)
+        train = config.datasets.train
+        self.sampler = PatchSampler(
+            find_shards(train.dataroot_gt),
+            scale=config.scale,
+            patch=train.lq_size,
+            batch=train.batch_size_per_gpu,
+            flip=train.use_hflip,
+            rotate=train.use_rot,
+            seed=config.manual_seed,
+            device=device,
+        )
+        self.pairs = read_pairs(config.datasets.val.dataroot) if config.datasets.val else []
+        self.network = config.network_g.build(config.scale).to(device, memory_format=torch.channels_last)
+        if config.path.pretrain_network_g is not None:
+            self._start_from(config.path.pretrain_network_g)
+        elif config.train.start.enabled:
+            start = config.train.start
+            low, _ = self.sampler.sample()
+            leave_linear_regime(
+                self.network,
+                low,
+                pre_activation_std=start.pre_activation_std,
+                residual_std=start.residual_std,
+                detail_gain=start.detail_gain,
+            )
+        self.average = deepcopy(self.network).eval().requires_grad_(False)
+        optim = config.train.optim_g
+        self.optimiser = getattr(torch.optim, optim.type)(
+            [p for p in self.network.parameters() if p.requires_grad],
+            lr=optim.lr,
+            betas=tuple(optim.betas),
+            weight_decay=optim.weight_decay,
+        )
+        self.step = 0
+        if (out / "state.pt").exists():
+            self._load_state()
+
+    def run(self, report: Callable[[Progress], None]) -> None:
+        """Train to ``total_iter``, from where the run stands."""
+        every = self.config.logger.print_freq
+        saved = since = time.monotonic()
+        losses: list[Tensor] = []
+        while self.step < self.config.train.total_iter:
+            losses.append(self._train_step())
+            last = self.step == self.config.train.total_iter
+            if self.step % every == 0 or last:
+                psnr = None
+                if self.pairs and (self.step % self.config.val.val_freq == 0 or last):
+                    psnr = mean_psnr(self.average, self.pairs, self.config.scale)
+                loss = float(torch.stack(losses).mean())
+                if not math.isfinite(loss):
+                    raise ParagonSR2Error(f"the loss is {loss} at step {self.step}: lower train.optim_g.lr or train.grad_clip")
+                progress = Progress(self.step, loss, len(losses) / (time.monotonic() - since), psnr)
+                self._log(progress)
+                report(progress)
+                losses.clear()
+                since = time.monotonic()
+            if last or time.monotonic() - saved > self.config.logger.save_checkpoint_seconds:
+                self._save()
+                saved = time.monotonic()
+
+    def learning_rate(self, step: int) -> float:
+        """Warm-up from zero, then a cosine to ``eta_min``."""
+        train = self.config.train
+        if step < train.warmup_iter:
+            return train.optim_g.lr * (step + 1) / train.warmup_iter
+        done = (step - train.warmup_iter) / max(1, train.total_iter - train.warmup_iter)
+        floor = train.scheduler.eta_min
+        return floor + (train.optim_g.lr - floor) * (1 + math.cos(math.pi * done)) / 2
+
+    def _train_step(self) -> Tensor:
+        train = self.config.train
+        low, high = (x.contiguous(memory_format=torch.channels_last) for x in self.sampler.sample())
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate(self.step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.use_amp):
+            out = self.network(low)
+        loss = sum((entry.loss_weight * (out.float() - high).abs().mean() for entry in train.losses), low.new_zeros(()))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if train.grad_clip:
+            clip_grad_norm_(self.network.parameters(), train.grad_clip)
+        self.optimiser.step()
+        self.step += 1
+        # A short memory at first, so that the average does not drag the untrained weights along.
+        keep = min(train.ema_decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            average = [p for p in self.average.parameters()]
+            torch._foreach_lerp_(average, list(self.network.parameters()), 1 - keep)
+        return loss.detach()
+
+    def _start_from(self, path: Path) -> None:
+        """Take over the tensors that fit from another checkpoint of the same variant."""
+        source = load_network(path).state_dict()
+        own = self.network.state_dict()
+        fitting = {k: v for k, v in source.items() if k in own and v.shape == own[k].shape}
+        if not {"conv_in.weight", "conv_mid.weight"} <= fitting.keys():
+            raise ParagonSR2Error(f"path.pretrain_network_g is {path}: not a checkpoint of {self.config.network_g.type}")
+        self.network.load_state_dict(fitting, strict=False)
+
+    def _log(self, progress: Progress) -> None:
+        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": progress.step, "loss": progress.loss, "psnr": progress.psnr}) + "\n")
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.sampler.generator.get_state(),
+        }
+
+    def _save(self) -> None:
+        """Write state and checkpoint, each whole or not at all."""
+        part = self.out / "state.pt.part"
+        torch.save(self._state(), part)
+        os.replace(part, self.out / "state.pt")
+        save_checkpoint(self.average, self.out / f"{self.config.name}.safetensors")
+
+    def _load_state(self) -> None:
+        state = torch.load(self.out / "state.pt", map_location=self.device, weights_only=True)
+        self.step = state["step"]
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.sampler.generator.set_state(state["generator"].cpu())
+
+
+def save_checkpoint(network: ParagonSR2, path: Path) -> None:
+    """Write a network as a ``.safetensors`` checkpoint with its metadata, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    kwargs = {"upsampler_alpha": network.alpha}
+    metadata = {"variant": network.variant, "scale": str(network.scale), "kwargs": json.dumps(kwargs)}
+    part = path.with_suffix(".part")
+    safetensors.torch.save_file(tensors, part, metadata)
+    os.replace(part, path)
