@@ -51,8 +51,9 @@ def train(arguments: argparse.Namespace) -> None:
         )
 
         def report(progress: trainer.Progress) -> None:
-            shown = {} if progress.psnr is None else {"psnr": f"{progress.psnr:.3f} dB"}
-            bar.update(task, completed=progress.step, rate=progress.steps_per_second, loss=progress.loss, **shown)
+            bar.update(task, completed=progress.step, rate=progress.steps_per_second, loss=progress.loss)
+            if progress.psnr is not None:
+                bar.update(task, psnr=f"{progress.psnr:.3f} dB")
             if bar.disable and progress.psnr is not None:
                 print(
                     f"step {progress.step}  loss {progress.loss:.5f}  {progress.psnr:.3f} dB"

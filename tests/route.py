@@ -38,9 +38,7 @@ def planes_at(clip: vs.VideoNode, n: int = 0) -> Planes:
 def replicated(planes: Planes, border: int) -> Planes:
     """Planes with ``border`` luma samples repeated on each side, chroma in proportion."""
     height, width = planes[0].shape
-    return [
-        np.pad(p, [(border * p.shape[0] // height,) * 2, (border * p.shape[1] // width,) * 2], mode="edge") for p in planes
-    ]
+    return [np.pad(p, [(border * p.shape[0] // height,) * 2, (border * p.shape[1] // width,) * 2], mode="edge") for p in planes]
 
 
 def upscaled_by_hand(

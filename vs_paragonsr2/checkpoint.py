@@ -1,7 +1,7 @@
 """From a file to a network: detect variant, scale and version from the tensors, verify them all, refuse the rest.
 
-A checkpoint is data from strangers. Nothing in it is executed, its size is checked before anything is allocated, and a network is
-returned only after every tensor has been found right.
+A checkpoint is data from strangers. Nothing in it is executed, its size is checked before anything is allocated, and a
+network is returned only after every tensor has been found right.
 """
 
 import json
@@ -37,8 +37,8 @@ def load_network(path: str | Path, *, alpha: float | None = None, attention_mode
     """Load a checkpoint of any version.
 
     Args:
-        path: a ``.safetensors`` file, or a ``.pth`` or ``.pt`` file of tensors alone. The weights may be wrapped in ``params_ema``,
-            ``params``, ``state_dict``, ``model`` or ``module``.
+        path: a ``.safetensors`` file, or a ``.pth`` or ``.pt`` file of tensors alone. The weights may be wrapped in
+            ``params_ema``, ``params``, ``state_dict``, ``model`` or ``module``.
         alpha: blend of the base path's low-pass, 0 or more. It is no tensor: where it is None the file's metadata say it, else
             the default of the variant and version.
         attention_mode: ``"sdpa"`` or ``"flex"``, how photo and pro compute window attention where the checkpoint has it.
@@ -78,7 +78,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if path.suffix == ".safetensors":
         try:
             with safetensors.safe_open(path, "pt") as file:
-                tree: Any = {name: file.get_tensor(name) for name in file.keys()}
+                tree: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
                 metadata = file.metadata() or {}
         except (safetensors.SafetensorError, OSError, ValueError) as error:
             raise ParagonSR2Error(f"{path}: truncated, or no safetensors file ({error})") from error

@@ -6,7 +6,7 @@ from typing import Any
 
 import vapoursynth as vs
 
-from .colour import ColourFamily, Colorimetry, Matrix, PlaneFormat, Range, Siting, parse_matrix, parse_range, parse_siting
+from .colour import Colorimetry, ColourFamily, Matrix, PlaneFormat, Range, Siting, parse_matrix, parse_range, parse_siting
 from .errors import ParagonSR2Error
 
 FAMILIES: dict[vs.ColorFamily, ColourFamily] = {vs.YUV: "YUV", vs.RGB: "RGB", vs.GRAY: "GRAY"}
@@ -26,9 +26,12 @@ NOT_LINEAR = {
 
 
 def plane_format(fmt: vs.VideoFormat, width: int, height: int) -> PlaneFormat:
-    """A VapourSynth format and size in our terms. Raises ParagonSR2Error for samples of other sizes than 8 to 16 bits or float."""
+    """A VapourSynth format and size in our terms.
+
+    Raises ParagonSR2Error for samples that are neither integers of 8 to 16 bits nor floats.
+    """
     is_float = fmt.sample_type == vs.FLOAT
-    if fmt.color_family not in FAMILIES or fmt.bits_per_sample > 16 and not is_float:
+    if fmt.color_family not in FAMILIES or (fmt.bits_per_sample > 16 and not is_float):
         raise ParagonSR2Error(
             f"format is {fmt.name}: expected YUV, RGB or GRAY with integer samples of 8 to 16 bits, half or single floats"
         )

@@ -120,7 +120,7 @@ class ClipSpec:
 
 @cache
 def rgb_to_yuv(matrix: Matrix) -> Array:
-    """(3, 3): rows Y, U, V from columns R, G, B, all nominally 0..1 or -0.5..0.5 (H.273, equations 38 to 40; YCgCo: 44 to 46)."""
+    """(3, 3): rows Y, U, V from columns R, G, B, nominally 0..1, chroma -0.5..0.5 (H.273, MatrixCoefficients)."""
     if matrix is Matrix.YCGCO:
         return np.array([[0.25, 0.5, 0.25], [-0.25, 0.5, -0.25], [0.5, 0.0, -0.5]])
     kr, kb = LUMA_WEIGHTS[matrix]

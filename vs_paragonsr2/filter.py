@@ -43,14 +43,14 @@ def upscale(
         scale: factor on each side, 2, 3, 4 or 8; it must be one that the model has. None takes the model's own, the smallest
             where a name stands for several.
         backend: ``"reference"``; None takes the best that works here.
-        device: kind of device in the backend's own word, for ``"reference"`` ``"cpu"`` or ``"cuda"``. None takes the fastest there is.
+        device: kind of device, for ``"reference"`` ``"cpu"`` or ``"cuda"``. None takes the fastest there is.
         device_index: which device of that kind, from 0.
         num_streams: frames computed at once. None chooses.
         output_format: another format of the same colour family, with more bits, floats or other subsampling, as
             ``vs.YUV420P10``. None keeps the clip's.
         matrix: overrides the frames' ``_Matrix``: ``"709"``, ``"170m"``, ``"470bg"``, ``"2020ncl"``, ``"240m"``, ``"fcc"``,
             ``"ycgco"`` or a number of H.273. Without it, frames that do not say are 170m up to 576 lines and 709 above.
-        color_range: overrides ``_Range``: ``"limited"`` or ``"full"``. Without it, frames that do not say are limited, RGB full.
+        color_range: overrides ``_Range``: ``"limited"`` (the default where frames do not say) or ``"full"`` (for RGB).
         chroma_location: overrides ``_ChromaLocation``: ``"left"`` (the default where frames do not say), ``"center"``,
             ``"top_left"``, ``"top"``, ``"bottom_left"`` or ``"bottom"``.
         allow_interlaced: upscale frames that ``_FieldBased`` calls interlaced as if they were progressive, not refuse them.
@@ -60,8 +60,8 @@ def upscale(
         The upscaled clip. Its frames do not depend on the order in which they are asked for.
 
     Raises:
-        vs.Error: an argument cannot be used; the message names it, its value and what would be right. When a frame is asked for:
-            that frame is interlaced, or of a colour matrix that has no linear form.
+        vs.Error: an argument cannot be used; the message names it, its value and what would be right. When a frame is asked
+            for: that frame is interlaced, or of a colour matrix that has no linear form.
     """
     with _errors_of_vapoursynth("upscale"):
         source_format = _constant_format(clip)
@@ -126,8 +126,8 @@ class Upscaler:
             props = frame.props
             if not self._allow_interlaced and props.get("_FieldBased", 0):
                 raise ParagonSR2Error(
-                    f"_FieldBased is {int(props['_FieldBased'])}, interlaced: deinterlace the clip first (bwdif or QTGMC), or pass "
-                    "allow_interlaced=True if the frames are progressive in truth"
+                    f"_FieldBased is {int(props['_FieldBased'])}, interlaced: deinterlace the clip first (with "
+                    "bwdif or QTGMC), or pass allow_interlaced=True if its frames are progressive in truth"
                 )
             colour = self._reader.read(props)
             if self._reader.lacks_matrix(props):

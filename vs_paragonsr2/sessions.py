@@ -17,7 +17,10 @@ MAX_SESSIONS = 8
 
 
 class SessionCache:
-    """Sessions by request, the least recently asked for dropped first. Of equal requests at once, one builds and the others wait."""
+    """Sessions by request, the least recently asked for dropped first.
+
+    Where several ask for the same at once, one builds it and the others wait.
+    """
 
     def __init__(self, build: Callable[[Request], AnySession], max_sessions: int = MAX_SESSIONS) -> None:
         self._build = build

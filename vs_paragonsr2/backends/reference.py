@@ -64,7 +64,7 @@ def open_session(request: Request) -> "ReferenceSession":
 @lru_cache(maxsize=4)
 def network_on(model: Model, alpha: float | None, device: torch.device) -> Network:
     """A model's network on a device, shared by the sessions that differ in the clip alone."""
-    return load_network(model.path, alpha=alpha).to(device)
+    return load_network(model.path, alpha=alpha).to(device).to(memory_format=torch.channels_last)
 
 
 class ReferenceSession(Session[None]):
@@ -88,7 +88,7 @@ class ReferenceSession(Session[None]):
 
     @torch.inference_mode()
     def _run(self, slot: None, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
-        rgb = self.network(self.to_rgb(planes))
+        rgb = self.network(self.to_rgb(planes).contiguous(memory_format=torch.channels_last))
         for plane, result in zip(out, self.from_rgb(rgb), strict=True):
             plane[...] = result.cpu().numpy()
 
@@ -115,7 +115,7 @@ class ReferenceSession(Session[None]):
         if target.family != "RGB":
             weights = rgb_to_yuv(self.spec.colour.matrix)
             rgb = apply_matrix(weights[:1] if target.family == "GRAY" else weights, rgb)
-        values = list(rgb.split(1, 1))
+        values = list(torch.split(rgb, 1, 1))
         if target.family == "YUV":
             for axis, (resampler, ratio) in enumerate(zip(self.downsamplers, target.ratios, strict=True)):
                 values[1:] = [downsample(plane, resampler, ratio, axis) for plane in values[1:]]

@@ -1,6 +1,6 @@
 """The residual blocks of the four variants. All map (N, C, H, W) to the same shape.
 
-Every block has ``radius``, how far its convolutions reach in pixels, and ``pre_activations``, which the training start uses.
+Every block has ``radius``, how far its convolutions reach in pixels.
 """
 
 from typing import ClassVar, Literal
@@ -237,3 +237,6 @@ class ProBlock(nn.Module):
         if self.window_attn is not None:
             x = x + self.scale3(self.window_attn(self.norm3(x)))
         return x + self.scale4(self.token_ca(self.norm4(x)))
+
+
+Block = NanoBlock | StreamBlock | PhotoBlock | ProBlock

@@ -3,7 +3,6 @@
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import depthwise
@@ -67,13 +66,13 @@ class SplitContext(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         g = channels // 8
-        self.split = (channels - 3 * g, g, g, g)
+        self.split = [channels - 3 * g, g, g, g]
         self.dwconv_hw = depthwise(g)
         self.dwconv_w = nn.Conv2d(g, g, (1, 21), padding=(0, 10), groups=g)
         self.dwconv_h = nn.Conv2d(g, g, (21, 1), padding=(10, 0), groups=g)
 
     def forward(self, x: Tensor) -> Tensor:
-        same, square, row, column = x.split(self.split, 1)
+        same, square, row, column = torch.split(x, self.split, 1)
         return torch.cat((same, self.dwconv_hw(square), self.dwconv_w(row), self.dwconv_h(column)), 1)
 
 
@@ -115,6 +114,8 @@ class MultiScaleFusion(nn.Module):
 
 class LegacyGroup(nn.Module):
     """Blocks, a 3x3 convolution and the multi-scale fusion, with a skip around them all."""
+
+    radius: ClassVar[int] = 1 + MultiScaleFusion.radius  # beyond the blocks' own
 
     def __init__(self, blocks: list[nn.Module], channels: int) -> None:
         super().__init__()
@@ -214,10 +215,11 @@ class LegacyParagonSR2(nn.Module):
         self.base_upsampler = LegacyBase(scale, alpha, version)
         self.conv_in = nn.Conv2d(3, f, 3, padding=1)
 
-        def block() -> nn.Module:
+        def block() -> LegacyNanoBlock | LegacyStreamBlock:
             return LegacyNanoBlock(f) if variant == "realtime" else LegacyStreamBlock(f, version)
 
-        self.body = nn.Sequential(*(LegacyGroup([block() for _ in range(spec.blocks)], f) for _ in range(spec.groups)))
+        groups = [LegacyGroup([block() for _ in range(spec.blocks)], f) for _ in range(spec.groups)]
+        self.body = nn.Sequential(*groups)
         self.conv_fuse = nn.Conv2d(f, f, 3, padding=1)
         self.content_processor = ContentProcessor(f) if content_processor else None
         self.detail_upsampler = ShuffleStage(f, scale) if scale <= 3 else StagedUpsampler(f, scale)
@@ -232,12 +234,13 @@ class LegacyParagonSR2(nn.Module):
     @property
     def radius(self) -> int:
         """How far an output pixel sees, in input pixels."""
-        groups = sum(sum(block.radius for block in group.blocks) + 1 + group.mscf.radius for group in self.body)
+        parts = self.body.modules()
+        body = sum(m.radius for m in parts if isinstance(m, LegacyNanoBlock | LegacyStreamBlock | LegacyGroup))
         content = self.content_processor.radius if self.content_processor is not None else 0
         # conv_in, conv_fuse and the first up_conv reach a pixel each; what follows at higher resolutions reaches
         # conv_out alone at 2x and 3x: 1/2 and 1/3; at 4x 1/2 + 1/2 + 1/4; at 8x 1/2 + 1/2 + 1/4 + 1/4 + 1/8.
         upsampler = 1 if self.scale <= 3 else 2
-        return max(groups + content + 3 + upsampler, self.base_upsampler.radius)
+        return max(body + content + 3 + upsampler, self.base_upsampler.radius)
 
     def detail(self, features: Tensor) -> Tensor:
         """The learned path from ``conv_in``'s output (N, F, H, W) to the picture's detail (N, 3, H * scale, W * scale)."""

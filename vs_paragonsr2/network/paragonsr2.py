@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .blocks import AttentionMode, NanoBlock, PhotoBlock, ProBlock, StreamBlock
+from .blocks import AttentionMode, Block, NanoBlock, PhotoBlock, ProBlock, StreamBlock
 from .magic_kernel import MagicKernelBase
 
 Variant = Literal["realtime", "stream", "photo", "pro"]
@@ -132,9 +132,12 @@ class ParagonSR2(nn.Module):
 
         Window attention and channel attention see further: photo and pro have no finite receptive field.
         """
-        blocks = sum(block.radius for group in self.body for block in group.blocks)
         around = 4  # conv_in, conv_mid, up, and conv_out, whose one pixel of the output is part of one of the input
-        return max(blocks + around, self.base.radius)
+        return max(sum(block.radius for block in self.blocks()) + around, self.base.radius)
+
+    def blocks(self) -> list[Block]:
+        """The residual blocks in their order."""
+        return [module for module in self.body.modules() if isinstance(module, Block)]
 
     def detail(self, features: Tensor) -> Tensor:
         """The learned path from ``conv_in``'s output (N, F, H, W) to the picture's detail (N, 3, H * scale, W * scale)."""

@@ -192,8 +192,8 @@ def _build(kind: type[Any], value: object, place: str) -> Any:
                 raise ParagonSR2Error(f"{shown} lacks the key {name!r}")
         built = kind(**{key: _build(hints[key], item, f"{place}.{key}".lstrip(".")) for key, item in value.items()})
         names = getattr(kind, "NAMES", None)
-        if names is not None and built.type not in names:
-            raise ParagonSR2Error(f"{place}.type is {built.type!r}: expected {' or '.join(names)}")
+        if names is not None and value.get("type", names[0]) not in names:
+            raise ParagonSR2Error(f"{place}.type is {value['type']!r}: expected {' or '.join(names)}")
         return built
     origin = typing.get_origin(kind)
     if origin is list:

@@ -26,17 +26,17 @@ def leave_linear_regime(
         detail_gain: new value of the network's ``detail_gain``.
     """
     features = network.conv_in(pictures)
-    for group in network.body:
-        for block in group.blocks:
-            is_gate = isinstance(block, StreamBlock)
-            before, after = (block.gate, block.out) if is_gate else (block.dw, block.conv2)
-            std = 1.0 if is_gate else pre_activation_std
-            for module in block.modules():
-                if isinstance(module, LayerScale):
-                    module.gamma.fill_(1.0)
-            _standardise(block, before, features, std)
-            after.weight.mul_(residual_std / std)
-            features = block(features)
+    for block in network.blocks():
+        for module in block.modules():
+            if isinstance(module, LayerScale):
+                module.gamma.fill_(1.0)
+        if isinstance(block, StreamBlock):
+            before, after, std = block.gate, block.out, 1.0
+        else:
+            before, after, std = block.dw, block.conv2, pre_activation_std
+        _standardise(block, before, features, std)
+        after.weight.mul_(residual_std / std)
+        features = block(features)
     network.detail_gain.fill_(detail_gain)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -71,7 +70,7 @@ class Trainer:
             device=device,
         )
         self.pairs = read_pairs(config.datasets.val.dataroot) if config.datasets.val else []
-        self.network = config.network_g.build(config.scale).to(device, memory_format=torch.channels_last)
+        self.network = config.network_g.build(config.scale).to(device).to(memory_format=torch.channels_last)
         if config.path.pretrain_network_g is not None:
             self._start_from(config.path.pretrain_network_g)
         elif config.train.start.enabled:
@@ -146,8 +145,8 @@ class Trainer:
         # A short memory at first, so that the average does not drag the untrained weights along.
         keep = min(train.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            average = [p for p in self.average.parameters()]
-            torch._foreach_lerp_(average, list(self.network.parameters()), 1 - keep)
+            for average, trained in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                average.lerp_(trained, 1 - keep)
         return loss.detach()
 
     def _start_from(self, path: Path) -> None:
@@ -176,7 +175,7 @@ class Trainer:
         """Write state and checkpoint, each whole or not at all."""
         part = self.out / "state.pt.part"
         torch.save(self._state(), part)
-        os.replace(part, self.out / "state.pt")
+        part.replace(self.out / "state.pt")
         save_checkpoint(self.average, self.out / f"{self.config.name}.safetensors")
 
     def _load_state(self) -> None:
@@ -195,4 +194,4 @@ def save_checkpoint(network: ParagonSR2, path: Path) -> None:
     metadata = {"variant": network.variant, "scale": str(network.scale), "kwargs": json.dumps(kwargs)}
     part = path.with_suffix(".part")
     safetensors.torch.save_file(tensors, part, metadata)
-    os.replace(part, path)
+    part.replace(path)

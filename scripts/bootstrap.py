@@ -1,0 +1,53 @@
+"""Prepare ``.venv`` at the root of the checkout. Standard library alone: it runs before anything is installed."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+SUFFIX = ".exe" if os.name == "nt" else ""
+PYTHON = BIN / f"python{SUFFIX}"
+MINIMUM = (3, 12)
+
+
+def program(name: str) -> Path:
+    """The path of a program that was installed into the environment, such as ``vspipe``."""
+    return BIN / f"{name}{SUFFIX}"
+
+
+def run_inside(extra: str) -> None:
+    """Return at once inside the environment; outside, prepare it with the extra and run the same command again inside.
+
+    Every call with the same package metadata after the first one takes no time.
+    """
+    if Path(sys.prefix).resolve() == VENV.resolve():
+        return
+    if sys.version_info < MINIMUM:
+        found = next(filter(None, (shutil.which(f"python3.{minor}") for minor in range(19, MINIMUM[1] - 1, -1))), None)
+        if found is None:
+            sys.exit(f"Python {sys.version.split()[0]} is too old: Python {MINIMUM[0]}.{MINIMUM[1]} or newer is needed")
+        sys.exit(subprocess.run([found, *sys.argv], check=False).returncode)
+    prepare(extra)
+    sys.exit(subprocess.run([PYTHON, *sys.argv], check=False).returncode)
+
+
+def prepare(extra: str) -> None:
+    """Make the environment, install the package in place with the extra, and tell VapourSynth where its Python is."""
+    described = (ROOT / "setup.cfg").read_bytes() + str(ROOT).encode() + sys.version.encode()
+    stamp = VENV / f"prepared-{extra}"
+    current = hashlib.sha256(described).hexdigest()
+    if not stamp.exists() or stamp.read_text() != current:
+        print(f"Setting up {VENV} (PyTorch is some gigabytes, once)", file=sys.stderr)
+        if not PYTHON.exists():
+            venv.create(VENV, with_pip=True)
+        pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*map(str, pip), "--editable", f"{ROOT}[{extra}]"], check=True)
+        stamp.write_text(current)
+    # vspipe embeds Python and looks for it in a file that all environments of this user share: the last to write it counts.
+    subprocess.run([program("vapoursynth"), "config"], check=True, stdout=subprocess.DEVNULL)

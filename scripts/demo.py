@@ -1,0 +1,77 @@
+"""Set up what is needed, upscale the clip that ships with the project, and say where the results are.
+
+python3 scripts/demo.py [CLIP] [--out FOLDER]
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from bootstrap import ROOT, program, run_inside
+
+
+def main() -> None:
+    run_inside("demo")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clip", type=Path, nargs="?", default=ROOT / "tests/clips/flower_960x540.mp4")
+    parser.add_argument("--out", type=Path, default=ROOT / "out", help="folder of the results")
+    arguments = parser.parse_args()
+    if not arguments.clip.is_file():
+        sys.exit(f"demo: CLIP is {arguments.clip}: there is no such file")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    video = arguments.out / f"{arguments.clip.stem}_2x.mkv"
+    picture = arguments.out / f"{arguments.clip.stem}_2x.png"
+    print(f"Upscaling {arguments.clip} ...", flush=True)
+    encode(arguments.clip.resolve(), video)
+    compare(arguments.clip.resolve(), picture)
+    print(f"Video:         {video}")
+    print(f"Side by side:  {picture}  (left: bicubic, right: ParagonSR2)")
+
+
+def ffmpeg() -> str:
+    """The ffmpeg on PATH, else the one of imageio-ffmpeg."""
+    import imageio_ffmpeg
+
+    return shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def encode(clip: Path, video: Path) -> None:
+    """vspipe into ffmpeg, as the README shows it; the sound is taken from the clip."""
+    script = ROOT / "scripts/samples/encode.vpy"
+    with subprocess.Popen(
+        [program("vspipe"), "-c", "y4m", "-p", "-a", f"source={clip}", script, "-"], stdout=subprocess.PIPE
+    ) as vspipe:
+        encoder = [ffmpeg(), "-y", "-v", "error", "-i", "-", "-i", clip, "-map", "0:v", "-map", "1:a?", "-c:a", "copy"]
+        encoded = subprocess.run([*map(str, encoder), "-c:v", "libx264", "-crf", "16", video], stdin=vspipe.stdout, check=False)
+        assert vspipe.stdout is not None
+        vspipe.stdout.close()
+    if vspipe.returncode or encoded.returncode:
+        sys.exit(f"demo: vspipe ended with {vspipe.returncode} and ffmpeg with {encoded.returncode}; their words are above")
+
+
+def compare(clip: Path, picture: Path, side: int = 640) -> None:
+    """The middle of the first frame, enlarged by bicubic and by the network, next to each other."""
+    import numpy as np
+    import vapoursynth as vs
+    from PIL import Image
+
+    from vs_paragonsr2 import upscale
+
+    source = vs.core.bs.VideoSource(str(clip), showprogress=False)
+    upscaled = upscale(source, model="realtime", scale=2)
+    matrix = "170m" if source.height <= 576 else "709"
+    halves = []
+    for enlarged in (source.resize.Bicubic(upscaled.width, upscaled.height), upscaled):
+        said = enlarged.get_frame(0).props.get("_Matrix", 2)
+        rgb = enlarged.resize.Bicubic(format=vs.RGB24, **({"matrix_in_s": matrix} if said == 2 else {}))
+        frame = rgb.get_frame(0)
+        pixels = np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=2)
+        top, left = max(0, (rgb.height - side) // 2), max(0, (rgb.width - side) // 2)
+        halves.append(pixels[top : top + side, left : left + side])
+    Image.fromarray(np.hstack(halves)).save(picture)
+
+
+if __name__ == "__main__":
+    main()
