@@ -71,6 +71,10 @@ def upscale(
             _whole_number("scale", scale, 2)
         if alpha is not None and not (isinstance(alpha, int | float) and 0 <= alpha < float("inf")):
             raise ParagonSR2Error(f"alpha is {alpha!r}: expected a number of 0 or more")
+        if not isinstance(allow_interlaced, bool):
+            raise ParagonSR2Error(f"allow_interlaced is {allow_interlaced!r}: expected True or False")
+        if not isinstance(device, str | None):
+            raise ParagonSR2Error(f"device is {device!r}: expected a kind of device, such as 'cpu', or None to choose")
         _whole_number("device_index", device_index, 0)
         streams = DEFAULT_STREAMS if num_streams is None else _whole_number("num_streams", num_streams, 1)
         name = BACKENDS[0] if backend is None else backend
@@ -84,7 +88,7 @@ def upscale(
         checkpoint = find_model(model, scale)
         target_format = source_format if output_format is None else _same_family(output_format, source_format)
         target = _enlarged(plane_format(target_format, clip.width, clip.height), checkpoint.scale)
-        upscaler = Upscaler(checkpoint, source, target, target_format, options, reader, bool(allow_interlaced))
+        upscaler = Upscaler(checkpoint, source, target, target_format, options, reader, allow_interlaced)
         # Here, so that what is wrong with the model or device is said now, and the first frame does not wait.
         upscaler.session(reader.read({}))
         return _in_lanes(clip, target, target_format, upscaler, min(streams, vs.core.num_threads, clip.num_frames))
@@ -199,6 +203,8 @@ def _same_family(output_format: object, source: vs.VideoFormat) -> vs.VideoForma
         raise ParagonSR2Error(
             f"output_format is {output_format!r}: expected a format such as vs.YUV420P10 ({error})"
         ) from error
+    if fmt is None or fmt.color_family == vs.UNDEFINED:
+        raise ParagonSR2Error(f"output_format is {output_format!r}: expected a format such as vs.YUV420P10")
     if fmt.color_family != source.color_family:
         raise ParagonSR2Error(
             f"output_format is {fmt.name}: expected one of the clip's own colour family, {source.color_family.name}"

@@ -38,6 +38,8 @@ def default_device() -> str:
 def device_of(options: Options) -> torch.device:
     """The torch device that the options name. Raises ParagonSR2Error where it is not there."""
     if options.device == "cpu":
+        if options.device_index:
+            raise ParagonSR2Error(f"device_index is {options.device_index}: there is one CPU, number 0")
         return torch.device("cpu")
     if options.device != "cuda":
         raise ParagonSR2Error(f"device is {options.device!r}: the reference backend has 'cpu' and 'cuda'")

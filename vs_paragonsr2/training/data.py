@@ -4,6 +4,7 @@ import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -98,8 +99,18 @@ class PatchSampler:
         return torch.stack(lows).float() / 255, torch.stack(highs).float() / 255
 
 
-def read_pairs(folder: Path) -> list[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
-    """``NAME_lr.png`` and ``NAME_hr.png`` of a test set as (NAME, low, high), grey pictures as RGB.
+class Pair(NamedTuple):
+    """One picture of a test set."""
+
+    name: str
+    low: NDArray[np.uint8]
+    """(H, W, 3), RGB."""
+    high: NDArray[np.uint8]
+    """The same at the high resolution."""
+
+
+def read_pairs(folder: Path) -> list[Pair]:
+    """``NAME_lr.png`` and ``NAME_hr.png`` of a test set, grey pictures as RGB.
 
     Raises ParagonSR2Error where the folder has no pair.
     """
@@ -107,7 +118,7 @@ def read_pairs(folder: Path) -> list[tuple[str, NDArray[np.uint8], NDArray[np.ui
     for low in sorted(folder.glob("*_lr.png")):
         name = low.name.removesuffix("_lr.png")
         with Image.open(low) as a, Image.open(low.with_name(f"{name}_hr.png")) as b:
-            pairs.append((name, np.asarray(a.convert("RGB")), np.asarray(b.convert("RGB"))))
+            pairs.append(Pair(name, np.asarray(a.convert("RGB")), np.asarray(b.convert("RGB"))))
     if not pairs:
         raise ParagonSR2Error(f"{folder}: no NAME_lr.png beside a NAME_hr.png is there")
     return pairs

@@ -21,7 +21,7 @@ from ..errors import ParagonSR2Error
 from ..metrics import psnr_luma
 from ..network import ParagonSR2
 from .config import TrainingConfig
-from .data import PatchSampler, find_shards, read_pairs
+from .data import Pair, PatchSampler, find_shards, read_pairs
 from .start import leave_linear_regime
 
 
@@ -39,16 +39,16 @@ class Progress:
 def upscale_picture(network: torch.nn.Module, low: NDArray[np.uint8], border: int = 32) -> NDArray[np.uint8]:
     """Upscale one 8-bit RGB picture (H, W, 3) with a network of the room ``network``, its borders replicated."""
     parameter = next(network.parameters())
-    x = torch.from_numpy(np.ascontiguousarray(low)).to(parameter).permute(2, 0, 1)[None] / 255
+    x = torch.from_numpy(low.copy()).to(parameter).permute(2, 0, 1)[None] / 255
     y = network(torch.nn.functional.pad(x, (border,) * 4, mode="replicate"))
     scale = y.shape[-1] // (low.shape[1] + 2 * border)
     crop = slice(border * scale, -border * scale)
     return (y[0, :, crop, crop].permute(1, 2, 0) * 255).round().clamp(0, 255).byte().cpu().numpy()
 
 
-def mean_psnr(network: torch.nn.Module, pairs: list[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]], scale: int) -> float:
-    """Mean luma PSNR in dB over the pairs (name, low, high)."""
-    return float(np.mean([psnr_luma(upscale_picture(network, low), high, scale) for _, low, high in pairs]))
+def mean_psnr(network: torch.nn.Module, pairs: list[Pair], scale: int) -> float:
+    """Mean luma PSNR in dB over the pairs."""
+    return float(np.mean([psnr_luma(upscale_picture(network, pair.low), pair.high, scale) for pair in pairs]))
 
 
 class Trainer:

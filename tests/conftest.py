@@ -1,0 +1,51 @@
+"""Where tests find their files, and the random pictures that they share."""
+
+import shutil
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import vapoursynth as vs
+import vsutil
+from numpy.typing import NDArray
+
+TESTS = Path(__file__).parent
+CLIPS = TESTS / "clips"
+SHARED = TESTS.parents[1] / "shared"
+
+
+def golden(name: str) -> Path:
+    """A golden checkpoint or its ``.io`` file; the large ones are not in the repository, and a test of one skips."""
+    path = TESTS / "golden" / f"{name}.safetensors"
+    return path if path.exists() else shared(f"golden/{name}.safetensors")
+
+
+def shared(name: str) -> Path:
+    """A file or folder of the data that lies beside the checkout, where there is any."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"needs shared/{name} beside the checkout")
+    return path
+
+
+def random_planes(fmt: int, width: int, height: int, seed: int = 0) -> list[NDArray[np.generic]]:
+    """Planes of uniform noise over the whole range of a format."""
+    clip = vs.core.std.BlankClip(format=fmt, width=width, height=height, length=1)
+    rng = np.random.default_rng(seed)
+    planes: list[NDArray[np.generic]] = []
+    for plane in range(clip.format.num_planes):
+        columns, rows = vsutil.get_plane_size(clip, plane)
+        chroma = plane > 0 and clip.format.color_family == vs.YUV
+        least, most = vsutil.get_lowest_value(clip, chroma=chroma), vsutil.get_peak_value(clip, chroma=chroma)
+        samples = least + rng.random((rows, columns)) * (most - least)
+        if clip.format.sample_type == vs.FLOAT:
+            planes.append(samples.astype(np.float16 if clip.format.bits_per_sample == 16 else np.float32))
+        else:
+            planes.append(samples.round().astype(np.uint8 if clip.format.bits_per_sample == 8 else np.uint16))
+    return planes
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    return shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()

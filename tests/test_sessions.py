@@ -1,0 +1,113 @@
+"""One session for equal requests, within bounds. The sessions here are doubles: only the cache is looked at."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import vapoursynth as vs
+from conftest import golden
+from route import clip_of
+from test_filter import noise
+
+from vs_paragonsr2 import upscale
+from vs_paragonsr2.backends import Options, Request, Session
+from vs_paragonsr2.backends.base import Plane
+from vs_paragonsr2.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
+from vs_paragonsr2.sessions import SESSIONS, SessionCache
+from vs_paragonsr2.weights import Model
+
+FORMAT = PlaneFormat(family="GRAY", bits=8, is_float=False, subsampling_w=0, subsampling_h=0, width=8, height=8)
+SPEC = ClipSpec(FORMAT, replace(FORMAT, width=16, height=16), Colorimetry(Matrix.BT709, Range.LIMITED, Siting.LEFT))
+
+
+def request(name: str) -> Request:
+    return Request(Model(Path(name), name, 2), SPEC, Options(backend="reference", device="cpu"))
+
+
+class DoubleSession(Session[int]):
+    """Counts who is inside at once."""
+
+    def __init__(self, slots: int = 2) -> None:
+        super().__init__(SPEC, range(slots))
+        self.inside = self.most = 0
+        self.lock = threading.Lock()
+
+    def _run(self, slot: int, planes: object, out: object) -> None:
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        time.sleep(0.005)
+        with self.lock:
+            self.inside -= 1
+
+
+def test_equal_requests_share_a_session_and_build_it_once() -> None:
+    built: list[Request] = []
+
+    def build(asked: Request) -> Session[int]:
+        time.sleep(0.05)
+        built.append(asked)
+        return DoubleSession()
+
+    cache = SessionCache(build)
+    with ThreadPoolExecutor(8) as pool:
+        sessions = list(pool.map(cache.get, [request("a")] * 8))
+    assert len({id(s) for s in sessions}) == 1
+    assert cache.get(request("b")) is not sessions[0]
+    assert built == [request("a"), request("b")]
+
+
+def test_the_least_recently_asked_for_is_dropped() -> None:
+    cache = SessionCache(lambda asked: DoubleSession(), max_sessions=2)
+    a, _ = cache.get(request("a")), cache.get(request("b"))
+    assert cache.get(request("a")) is a
+    cache.get(request("c"))
+    assert cache.get(request("a")) is a  # b went
+    cache.clear()
+    assert cache.get(request("a")) is not a
+
+
+def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:
+    faults = [RuntimeError("no memory")]
+
+    def build(asked: Request) -> Session[int]:
+        time.sleep(0.02)
+        if faults:
+            raise faults.pop()
+        return DoubleSession()
+
+    cache = SessionCache(build)
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(cache.get, request("a")) for _ in range(3)]
+    assert [str(f.exception()) for f in futures] == ["no memory"] * 3
+    assert cache.get(request("a")) is cache.get(request("a"))
+
+
+def test_no_more_frames_at_once_than_slots() -> None:
+    session = DoubleSession(slots=2)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: session.run([], []), range(24)))
+    assert session.most == 2
+
+
+def test_a_slot_comes_back_after_a_fault() -> None:
+    class Failing(Session[None]):
+        def _run(self, slot: None, planes: list[Plane], out: list[Plane]) -> None:
+            raise RuntimeError("lost")
+
+    session = Failing(SPEC, [None])
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="lost"):
+            session.run([], [])
+
+
+def test_clips_that_ask_for_the_same_share_a_session() -> None:
+    SESSIONS.clear()
+    clips = [clip_of(noise(2), vs.YUV420P8, _Matrix=6) for _ in range(3)]
+    for clip in clips:
+        for _frame in upscale(clip, golden("realtime_x2")).frames():
+            pass
+    assert len(SESSIONS._sessions) == 1

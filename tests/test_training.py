@@ -1,0 +1,242 @@
+"""Training: configuration, data, the start, resuming, and the measurement that all figures rest on."""
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from bootstrap import ROOT
+from conftest import golden, shared
+from PIL import Image
+
+from vs_paragonsr2 import ParagonSR2Error, load_network
+from vs_paragonsr2.metrics import psnr_luma
+from vs_paragonsr2.network import ParagonSR2
+from vs_paragonsr2.training.config import load_config
+from vs_paragonsr2.training.data import PatchSampler, read_pairs, reduce_bicubic
+from vs_paragonsr2.training.start import leave_linear_regime
+from vs_paragonsr2.training.trainer import Trainer, upscale_picture
+
+CPU = torch.device("cpu")
+
+
+def smooth_picture(side: int, seed: int) -> np.ndarray:
+    """Blurred noise: something that can be upscaled at all."""
+    noise = np.random.default_rng(seed).integers(0, 256, (side // 4, side // 4, 3), np.uint8)
+    return np.asarray(Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    path = tmp_path / "train-00.tar"
+    with tarfile.open(path, "w") as tar:
+        for seed in range(6):
+            data = io.BytesIO()
+            Image.fromarray(smooth_picture(64, seed)).save(data, "webp", lossless=True)
+            member = tarfile.TarInfo(f"tile_{seed}.webp")
+            member.size = data.tell()
+            data.seek(0)
+            tar.addfile(member, data)
+    return path
+
+
+def config_file(tmp_path: Path, shard: Path, total_iter: int, **train: object) -> Path:
+    tree = {
+        "name": "tiny",
+        "scale": 2,
+        "network_g": {"type": "paragonsr2_realtime", "upsampler_alpha": 0.0},
+        "datasets": {"train": {"dataroot_gt": str(shard), "lq_size": 16, "batch_size_per_gpu": 4}},
+        "train": {"total_iter": total_iter, **train},
+        "logger": {"print_freq": 5, "save_checkpoint_seconds": 0},
+    }
+    path = tmp_path / "tiny.yml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def sampler(shard: Path, **changes: object) -> PatchSampler:
+    arguments = {"scale": 2, "patch": 16, "batch": 8, "flip": True, "rotate": True, "seed": 0, "device": CPU, **changes}
+    return PatchSampler([shard], **arguments)
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, shard: Path) -> None:
+    config = load_config(config_file(tmp_path, shard, 20))
+    whole = Trainer(config, tmp_path / "whole", CPU)
+    whole.run(lambda progress: None)
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(progress: object) -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        Trainer(config, tmp_path / "parts", CPU).run(interrupt)  # in step 5; steps 1 to 4 are saved
+    resumed = Trainer(config, tmp_path / "parts", CPU)
+    assert resumed.step == 4
+    resumed.run(lambda progress: None)
+    for a, b in ((whole.network, resumed.network), (whole.average, resumed.average)):
+        for name, tensor in a.state_dict().items():
+            assert torch.equal(tensor, b.state_dict()[name]), name
+    assert load_network(tmp_path / "parts/tiny.safetensors").alpha == 0.0
+
+
+def test_training_lowers_the_loss(tmp_path: Path, shard: Path) -> None:
+    config = load_config(config_file(tmp_path, shard, 60))
+    losses: list[float] = []
+    Trainer(config, tmp_path / "run", CPU).run(lambda progress: losses.append(progress.loss))
+    assert losses[-1] < 0.5 * losses[0]
+    log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in log] == list(range(5, 65, 5))
+
+
+def test_the_start_gives_each_nonlinearity_its_range(shard: Path) -> None:
+    torch.manual_seed(0)
+    network = ParagonSR2("realtime", upsampler_alpha=0.0)
+    low, _ = sampler(shard).sample()
+    leave_linear_regime(network, low, pre_activation_std=2.0, residual_std=0.3, detail_gain=1.0)
+    features = network.conv_in(low)
+    for block in network.blocks():
+        values = block.dw(block.conv1(features))
+        std, mean = torch.std_mean(values, (0, 2, 3))
+        assert torch.allclose(std, torch.tensor(2.0), atol=1e-2)
+        assert mean.abs().max() < 1e-2
+        features = block(features)
+    assert network.detail_gain == 1.0
+
+
+@pytest.mark.parametrize("variant", ["stream", "photo", "pro"])
+def test_the_start_works_on_every_variant(variant: str, shard: Path) -> None:
+    network = ParagonSR2(variant)
+    low, _ = sampler(shard, batch=2).sample()
+    leave_linear_regime(network, low, pre_activation_std=2.0, residual_std=0.3, detail_gain=1.0)
+    assert torch.isfinite(network(low)).all()
+
+
+def test_patches_are_aligned(shard: Path) -> None:
+    """The low-resolution patch is what its high-resolution one reduces to, whatever the turns and flips."""
+    low, high = sampler(shard).sample()
+    assert low.shape == (8, 3, 16, 16)
+    assert high.shape == (8, 3, 32, 32)
+    for a, b in zip(low, high, strict=True):
+        picture = (b.permute(1, 2, 0) * 255).byte().numpy()
+        reduced = reduce_bicubic(picture, 2)[2:-2, 2:-2].astype(int)
+        assert np.abs(reduced - (a.permute(1, 2, 0) * 255).byte().numpy()[2:-2, 2:-2]).max() <= 2
+
+
+def test_a_sampler_resumes(shard: Path) -> None:
+    first = sampler(shard)
+    first.sample()
+    state = first.generator.get_state()
+    expected = first.sample()
+    second = sampler(shard, seed=99)
+    second.generator.set_state(state)
+    assert all(torch.equal(a, b) for a, b in zip(expected, second.sample(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"colour": 1}, "the file has the unknown key 'colour'"),
+        ({"name": None}, "name is None: expected str"),
+        ({"scale": "2"}, "scale is '2': expected int"),
+        ({"train": {}}, "train lacks the key 'total_iter'"),
+        ({"train": {"total_iter": 5, "optim_g": {"type": "Lion"}}}, "train.optim_g.type is 'Lion': expected AdamW or Adam"),
+        (
+            {"train": {"total_iter": 5, "losses": [{"type": "GANLoss"}]}},
+            r"losses\[0\].type is 'GANLoss': expected L1Loss",
+        ),
+        ({"train": {"total_iter": 5, "grad_clip": "some"}}, "train.grad_clip is 'some': expected float"),
+        ({"train": 7}, "train is 7: expected keys and values"),
+    ],
+)
+def test_faults_in_a_configuration_are_named(tmp_path: Path, shard: Path, change: dict[str, object], match: str) -> None:
+    path = config_file(tmp_path, shard, 5)
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **change}))
+    with pytest.raises(ParagonSR2Error, match=match):
+        load_config(path)
+
+
+@pytest.mark.parametrize("kind", ["realtime", "paragonsr2_nano"])
+def test_an_unknown_network_is_named(tmp_path: Path, shard: Path, kind: str) -> None:
+    config = load_config(config_file(tmp_path, shard, 5))
+    config.network_g.type = kind
+    with pytest.raises(ParagonSR2Error, match="network_g"):
+        config.network_g.build(2)
+
+
+def test_the_shipped_configurations_can_be_read() -> None:
+    for path in (ROOT / "models").glob("*.yml"):
+        config = load_config(path)
+        assert config.name == path.stem
+        assert config.network_g.build(config.scale).scale == config.scale
+
+
+def test_weights_of_another_scale_start_a_model(tmp_path: Path, shard: Path) -> None:
+    config = load_config(config_file(tmp_path, shard, 1))
+    config.scale, config.path.pretrain_network_g = 4, golden("realtime_x2")
+    config.datasets.train.lq_size = 8
+    network = Trainer(config, tmp_path / "run", CPU).network
+    assert network.scale == 4
+    assert torch.equal(network.conv_mid.weight.detach(), load_network(golden("realtime_x2")).conv_mid.weight)
+    config.path.pretrain_network_g = golden("stream_x2")
+    with pytest.raises(ParagonSR2Error, match="pretrain_network_g is .*not a checkpoint of paragonsr2_realtime"):
+        Trainer(config, tmp_path / "other", CPU)
+
+
+def test_no_data_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ParagonSR2Error, match="no .tar shard is there"):
+        Trainer(load_config(config_file(tmp_path, tmp_path / "none", 1)), tmp_path / "run", CPU)
+
+
+def test_train_command(tmp_path: Path, shard: Path) -> None:
+    command = [sys.executable, ROOT / "scripts/train.py", config_file(tmp_path, shard, 6), "--out", tmp_path / "run"]
+    subprocess.run([*map(str, command), "--device", "cpu"], check=True, capture_output=True)
+    assert load_network(tmp_path / "run/tiny.safetensors").variant == "realtime"
+
+
+def test_psnr() -> None:
+    grey = np.full((20, 20, 3), 100, np.uint8)
+    brighter = grey + np.uint8(1)
+    # A step of one in R, G and B is 219/255 in limited-range luma.
+    assert psnr_luma(grey, brighter, 2) == pytest.approx(20 * np.log10(255 / (219 / 255)), abs=1e-6)
+    assert psnr_luma(grey, grey, 0) == float("inf")
+    edge = grey.copy()
+    edge[:2] = 0
+    assert psnr_luma(grey, edge, 2) == float("inf")
+    with pytest.raises(ValueError, match="equal shapes"):
+        psnr_luma(grey, grey[:10], 2)
+    with pytest.raises(ValueError, match="crop is 10"):
+        psnr_luma(grey, grey, 10)
+
+
+def test_the_shipped_realtime_model_is_as_good_as_its_card_says(tmp_path: Path) -> None:
+    """Needs shared/data/test. Bicubic on Set5 is 33.67 dB in the literature, or the measurement is wrong."""
+    folders = [shared(f"data/test/{name}/x2") for name in ("Set5", "Set14")]
+    out = tmp_path / "figures.json"
+    command = [sys.executable, ROOT / "scripts/evaluate.py", "--data", *folders, "--models", "realtime", "--json", out]
+    subprocess.run([*map(str, command), "--crops", str(tmp_path / "crops")], check=True, capture_output=True)
+    set5, set14 = json.loads(out.read_text())["psnr_luma_db"].values()
+    assert round(set5["bicubic"]["mean"], 2) == 33.67
+    assert set5["realtime"]["mean"] >= 36.2
+    assert set14["realtime"]["mean"] >= 32.1
+    assert len(list((tmp_path / "crops").rglob("*.png"))) == 5 + 14
+
+
+def test_pictures_keep_their_borders() -> None:
+    """A flat picture comes out flat, the outermost pixels too."""
+    flat = np.full((16, 12, 3), 90, np.uint8)
+    result = upscale_picture(load_network(golden("realtime_x2")), flat)
+    assert result.shape == (32, 24, 3)
+    assert np.array_equal(result, np.tile(result[:2, :2], (16, 12, 1)))
+
+
+def test_a_test_set_without_pairs_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ParagonSR2Error, match="no NAME_lr.png beside a NAME_hr.png"):
+        read_pairs(tmp_path)

@@ -1,0 +1,90 @@
+"""The shipped models, and that they are found however the package got there."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import golden
+
+from vs_paragonsr2 import ParagonSR2Error, load_network, shipped_models
+from vs_paragonsr2.weights import find_model
+
+ROOT = Path(__file__).resolve().parents[1]
+FIND = (
+    "import vs_paragonsr2, vs_paragonsr2.weights as w\nprint(vs_paragonsr2.__file__, w.find_model('realtime', 2).path, sep='|')"
+)
+
+
+def found_by(folder: Path, **environment: str) -> tuple[Path, Path]:
+    """The package's and the model's path as a new process in a folder sees them."""
+    clean = {"PATH": "/usr/bin:/bin", **environment}
+    done = subprocess.run([sys.executable, "-c", FIND], cwd=folder, env=clean, capture_output=True, text=True, check=True)
+    package, model = done.stdout.strip().split("|")
+    return Path(package), Path(model)
+
+
+def copy_of_the_checkout(folder: Path) -> Path:
+    for name in ("vs_paragonsr2", "models"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def test_found_in_an_editable_install(tmp_path: Path) -> None:
+    package, model = found_by(tmp_path)
+    assert package == ROOT / "vs_paragonsr2/__init__.py"
+    assert model == ROOT / "models/realtime_2x.safetensors"
+
+
+def test_found_in_a_bare_checkout(tmp_path: Path) -> None:
+    (tmp_path / "checkout").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    checkout = copy_of_the_checkout(tmp_path / "checkout")
+    package, model = found_by(tmp_path / "elsewhere", PYTHONPATH=str(checkout))
+    assert package == checkout / "vs_paragonsr2/__init__.py"
+    assert model == checkout / "models/realtime_2x.safetensors"
+
+
+def test_found_in_an_install(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    source, target = copy_of_the_checkout(tmp_path / "source"), tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    subprocess.run([*pip, str(source)], check=True)
+    shutil.rmtree(source)
+    package, model = found_by(tmp_path, PYTHONPATH=str(target))
+    assert package == target / "vs_paragonsr2/__init__.py"
+    assert model == target / "vs_paragonsr2/models/realtime_2x.safetensors"
+    for name in ("py.typed", "models/realtime_2x.md", "network/paragonsr2.py", "training/trainer.py", "backends/reference.py"):
+        assert (target / "vs_paragonsr2" / name).is_file()
+
+
+@pytest.mark.parametrize("named", shipped_models().items(), ids=lambda named: f"{named[0][0]}-{named[0][1]}x")
+def test_every_shipped_model_is_what_its_name_says(named: tuple[tuple[str, int], Path]) -> None:
+    (name, scale), path = named
+    network = load_network(path)
+    assert (network.variant, network.scale, network.version) == (name.split("_")[0], scale, 11)
+    assert path.with_suffix(".md").is_file()
+
+
+def test_a_name_without_scale_takes_the_smallest_and_a_file_its_own() -> None:
+    assert find_model("realtime", None).scale == 2
+    assert find_model(golden("realtime_x4"), None).scale == 4
+
+
+def test_the_hash_is_the_files(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.safetensors"
+    shutil.copy(golden("realtime_x2"), copy)
+    assert find_model(copy, 2).sha256 == find_model(golden("realtime_x2"), 2).sha256
+    shutil.copy(golden("realtime_x2_alpha0"), copy)
+    assert find_model(copy, 2).sha256 != find_model(golden("realtime_x2"), 2).sha256
+
+
+@pytest.mark.parametrize("model", ["", "Realtime", "realtime_2x", "folder/model"])
+def test_unknown_names_are_told_what_there_is(model: str) -> None:
+    with pytest.raises(
+        ParagonSR2Error, match=r"expected a shipped model \('realtime'.*\) or the path of a file in .safetensors"
+    ):
+        find_model(model, 2)
