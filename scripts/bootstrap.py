@@ -49,5 +49,5 @@ def prepare(extra: str) -> None:
         pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*map(str, pip), "--editable", f"{ROOT}[{extra}]"], check=True)
         stamp.write_text(current)
-    # vspipe embeds Python and looks for it in a file that all environments of this user share: the last to write it counts.
+    # vspipe embeds Python and looks for it in a file of the user's, which has a line for each environment.
     subprocess.run([program("vapoursynth"), "config"], check=True, stdout=subprocess.DEVNULL)

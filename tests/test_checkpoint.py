@@ -69,14 +69,17 @@ def test_detects_every_legacy_scale(tmp_path: Path, variant: str, version: int, 
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
-@pytest.mark.parametrize("wrap", ["", "params", "params_ema", "module", "params_ema+module", "state_dict", "both"])
+@pytest.mark.parametrize(
+    "wrap", ["", "params", "params_ema", "module", "params_ema+module", "orig_mod+module", "state_dict", "both"]
+)
 def test_wrappings(tmp_path: Path, tensors: Tensors, suffix: str, wrap: str) -> None:
-    inside = {f"module.{k}": v for k, v in tensors.items()} if "module" in wrap else tensors
+    prefix = {"module": "module.", "params_ema+module": "module.", "orig_mod+module": "_orig_mod.module."}.get(wrap, "")
+    inside = {f"{prefix}{k}": v for k, v in tensors.items()}
     path = tmp_path / f"a{suffix}"
     tree: dict[str, object] = dict(inside)
     if wrap == "both":  # the averaged weights are the ones to take
         tree = {"params": {k: torch.zeros_like(v) for k, v in tensors.items()}, "params_ema": tensors, "iter": 5}
-    elif wrap not in ("", "module"):
+    elif wrap not in ("", "module", "orig_mod+module"):
         tree = {wrap.split("+")[0]: inside}
     if suffix == ".safetensors":
         flat = {
@@ -109,13 +112,17 @@ def test_alpha_comes_from_argument_metadata_or_default(tmp_path: Path, tensors: 
     assert load_network(said).alpha == 0.5
 
 
-@pytest.mark.parametrize("alpha", [-0.1, float("nan"), float("inf"), "0.3", True])
+@pytest.mark.parametrize("alpha", [-0.1, float("nan"), float("inf"), "0.3", True, 10**400])
 def test_refuses_nonsense_for_alpha(alpha: object) -> None:
-    with pytest.raises(ParagonSR2Error, match="alpha is .*: expected a number of 0 or more"):
+    with pytest.raises(ParagonSR2Error, match="alpha is .*: expected a number from 0 to 100"):
         load_network(golden("realtime_x2"), alpha=alpha)
 
 
-@pytest.mark.parametrize("kwargs", ["{", "[1]", '{"upsampler_alpha": "much"}', '{"upsampler_alpha": -1}'])
+@pytest.mark.parametrize(
+    "kwargs",
+    ["{", "[1]", "[" * 100_000, "1" * 5000, '{"upsampler_alpha": "much"}', '{"upsampler_alpha": -1}'],
+    ids=["broken", "list", "deep", "digits", "text", "negative"],
+)
 def test_refuses_nonsense_in_the_metadata(tmp_path: Path, tensors: Tensors, kwargs: str) -> None:
     with pytest.raises(ParagonSR2Error, match="metadata"):
         load_network(saved(tensors, tmp_path / "a.safetensors", kwargs=kwargs))
@@ -143,6 +150,18 @@ def test_refuses_missing_extra_and_distorted_tensors(
     change(changed)
     with pytest.raises(ParagonSR2Error, match=said):
         load_network(saved(changed, tmp_path / "a.safetensors"))
+
+
+def test_refuses_the_same_weights_under_two_names(tmp_path: Path, tensors: Tensors) -> None:
+    twice = {**tensors, **{f"module.{k}": v.clone() for k, v in tensors.items()}}
+    with pytest.raises(ParagonSR2Error, match=r"adds \d+ \(module"):
+        load_network(saved(twice, tmp_path / "a.safetensors"))
+
+
+def test_refuses_a_program(tmp_path: Path) -> None:
+    torch.jit.script(torch.nn.Identity()).save(tmp_path / "a.pt")
+    with pytest.raises(ParagonSR2Error, match="a TorchScript program; expected the weights alone"):
+        load_network(tmp_path / "a.pt")
 
 
 def test_refuses_another_architecture(tmp_path: Path) -> None:
@@ -226,5 +245,8 @@ def test_refuses_no_file_and_other_suffixes(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"onnx")
     with pytest.raises(ParagonSR2Error, match="ends in .safetensors, .pth or .pt"):
         load_network(tmp_path / "a.onnx")
+    for path in (None, 3, "nul\0.pth", "long" * 5000 + ".pth"):
+        with pytest.raises(ParagonSR2Error, match="no such checkpoint|path is .*expected the path of a checkpoint"):
+            load_network(path)
     with pytest.raises(ParagonSR2Error, match="attention_mode is 'fast'"):
         load_network(golden("realtime_x2"), attention_mode="fast")

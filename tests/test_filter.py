@@ -198,6 +198,23 @@ def refused(match: str, clip: object = None, model: object = MODEL, **arguments:
         upscale(clip, model, **arguments)
 
 
+@pytest.mark.parametrize("name", ["_Matrix", "_ColorSpace", "_Range", "_ChromaLocation", "_FieldBased"])
+@pytest.mark.parametrize("value", ["709", b"\xff", [1, 1], 1.5])
+def test_properties_of_another_kind_are_named(name: str, value: object) -> None:
+    clip = clip_of(noise(1), vs.YUV420P8, **{name: value})
+    kind = r"frame 0: _\w+ is .*: expected a whole number"
+    if vs.core.std.BlankClip(length=1).std.SetFrameProps(**{name: value}).get_frame(0).props[name] == 1:
+        return  # VapourSynth made a whole number of it
+    with pytest.raises(vs.Error, match=kind):
+        upscale(clip, MODEL).get_frame(0)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    clip = clip_of(noise(1), vs.YUV420P8)
+    result = upscale(clip, MODEL, scale=np.int64(2), num_streams=np.int32(1), alpha=np.float32(0.25))
+    assert equal(planes_at(result), planes_at(upscale(clip, MODEL, alpha=0.25)))
+
+
 def test_refuses_variable_formats_and_sizes() -> None:
     a, b = (vs.core.std.BlankClip(format=f, width=16, height=16) for f in (vs.YUV420P8, vs.RGB24))
     refused("upscale: clip has a variable format", vs.core.std.Splice([a, b], mismatch=True))
@@ -216,6 +233,9 @@ def test_refuses_what_is_no_clip() -> None:
     [
         ({"model": "unreal"}, r"model is 'unreal': expected a shipped model \(.*'realtime'.*\) or the path"),
         ({"model": "none.safetensors"}, "model is 'none.safetensors': there is no such file"),
+        ({"model": "nul\0.pth"}, "there is no such file"),
+        ({"model": "long" * 2000 + ".pth"}, "there is no such file"),
+        ({"alpha": 10**400}, "alpha is 1000.*: expected a number"),
         ({"model": 3}, "model is 3: expected a name or the path"),
         ({"model": "realtime", "scale": 5}, "scale is 5: the model 'realtime' has 2"),
         ({"scale": 3}, "scale is 3: the checkpoint's own is 2"),
@@ -239,8 +259,8 @@ def test_refuses_what_is_no_clip() -> None:
         ({"matrix": "rec709"}, "matrix is 'rec709': expected one of '709'"),
         ({"color_range": "tv"}, "color_range is 'tv': expected one of 'limited'"),
         ({"chroma_location": 9}, "chroma_location is 9: expected one of 'left'"),
-        ({"alpha": -1}, "alpha is -1: expected a number of 0 or more"),
-        ({"alpha": "0"}, "alpha is '0': expected a number"),
+        ({"alpha": -1}, "alpha is -1: expected a number from 0 to 100"),
+        ({"alpha": "0"}, "alpha is '0': expected a number from 0"),
         ({"allow_interlaced": "no"}, "allow_interlaced is 'no': expected True or False"),
     ],
 )

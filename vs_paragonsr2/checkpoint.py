@@ -5,7 +5,7 @@ network is returned only after every tensor has been found right.
 """
 
 import json
-import math
+import os
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator
@@ -16,6 +16,7 @@ import safetensors
 import torch
 from torch import Tensor
 
+from .arguments import ALPHA_RANGE, is_alpha
 from .errors import ParagonSR2Error
 from .network import SCALES, VARIANTS, LegacyParagonSR2, Network, ParagonSR2, Variant
 from .network.blocks import AttentionMode
@@ -33,13 +34,15 @@ PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 
 
-def load_network(path: str | Path, *, alpha: float | None = None, attention_mode: AttentionMode = "sdpa") -> Network:
+def load_network(
+    path: str | os.PathLike[str], *, alpha: float | None = None, attention_mode: AttentionMode = "sdpa"
+) -> Network:
     """Load a checkpoint of any version.
 
     Args:
         path: a ``.safetensors`` file, or a ``.pth`` or ``.pt`` file of tensors alone. The weights may be wrapped in
             ``params_ema``, ``params``, ``state_dict``, ``model`` or ``module``.
-        alpha: blend of the base path's low-pass, 0 or more. It is no tensor: where it is None the file's metadata say it, else
+        alpha: blend of the base path's low-pass, from 0 up. It is no tensor: where it is None the file's metadata say it, else
             the default of the variant and version.
         attention_mode: ``"sdpa"`` or ``"flex"``, how photo and pro compute window attention where the checkpoint has it.
 
@@ -50,14 +53,16 @@ def load_network(path: str | Path, *, alpha: float | None = None, attention_mode
     Raises:
         ParagonSR2Error: the file cannot be read, is of another architecture, or lacks, adds or distorts a tensor.
     """
-    path = Path(path)
+    if not isinstance(path, str | os.PathLike):
+        raise ParagonSR2Error(f"path is {path!r}: expected the path of a checkpoint")
+    path = Path(os.fsdecode(path))
     if attention_mode not in ("sdpa", "flex"):
         raise ParagonSR2Error(f"attention_mode is {attention_mode!r}: expected 'sdpa' or 'flex'")
     tensors, metadata = _read(path)
     if alpha is None:
         alpha = _alpha_in(metadata, path)
-    elif not _is_alpha(alpha):
-        raise ParagonSR2Error(f"alpha is {alpha!r}: expected a number of 0 or more")
+    elif not is_alpha(alpha):
+        raise ParagonSR2Error(f"alpha is {alpha!r}: expected {ALPHA_RANGE}")
     build, what = _recognise(tensors, path, attention_mode)
     network = build(alpha)
     _verify(tensors, network.state_dict(), path, what)
@@ -69,8 +74,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file under their bare names, and its metadata."""
     try:
         size = path.stat().st_size
-    except OSError as error:
-        raise ParagonSR2Error(f"{path}: no such checkpoint ({error.strerror})") from error
+    except (OSError, ValueError) as error:
+        raise ParagonSR2Error(f"{path}: no such checkpoint ({error})") from error
     if size > MAX_BYTES:
         raise ParagonSR2Error(
             f"{path}: {size / 2**20:.0f} MiB, and no ParagonSR2 checkpoint is larger than {MAX_BYTES >> 20} MiB"
@@ -90,7 +95,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     for wrapping in WRAPPINGS:
         inside = {name.removeprefix(wrapping): t for name, t in tensors.items() if name.startswith(wrapping)}
         tensors = inside or tensors
-    for prefix in PREFIXES:
+    while tensors and (prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None)):
         tensors = {name.removeprefix(prefix): t for name, t in tensors.items()}
     return tensors, metadata
 
@@ -100,12 +105,15 @@ def _read_pickle(path: Path) -> object:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
+            is_script = any(name.endswith("/constants.pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, OSError) as error:
         raise ParagonSR2Error(f"{path}: truncated, or not written by torch.save of PyTorch 1.6 or later ({error})") from error
     if unpacked > MAX_BYTES:
         raise ParagonSR2Error(
             f"{path}: unpacks to {unpacked / 2**20:.0f} MiB, more than the {MAX_BYTES >> 20} MiB that are read"
         )
+    if is_script:
+        raise ParagonSR2Error(f"{path}: a TorchScript program; expected the weights alone, as its state_dict")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -128,21 +136,18 @@ def _flatten(tree: object, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
                 yield from _flatten(value, f"{prefix}{key}.")
 
 
-def _is_alpha(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
-
-
 def _alpha_in(metadata: dict[str, str], path: Path) -> float | None:
     """``upsampler_alpha`` of the metadata's ``kwargs``, or None where it is not said."""
     try:
         kwargs = json.loads(metadata.get("kwargs", "{}"))
-    except json.JSONDecodeError as error:
-        raise ParagonSR2Error(f"{path}: the metadata's kwargs are {metadata['kwargs']!r}: expected a JSON object") from error
+    except (ValueError, RecursionError) as error:
+        shown = metadata["kwargs"][:80]
+        raise ParagonSR2Error(f"{path}: the metadata's kwargs are {shown!r}: expected a JSON object") from error
     if not isinstance(kwargs, dict):
         raise ParagonSR2Error(f"{path}: the metadata's kwargs are {kwargs!r}: expected a JSON object")
     alpha = kwargs.get("upsampler_alpha")
-    if alpha is not None and not _is_alpha(alpha):
-        raise ParagonSR2Error(f"{path}: upsampler_alpha in the metadata is {alpha!r}: expected a number of 0 or more")
+    if alpha is not None and not is_alpha(alpha):
+        raise ParagonSR2Error(f"{path}: upsampler_alpha in the metadata is {alpha!r}: expected {ALPHA_RANGE}")
     return alpha
 
 

@@ -117,12 +117,20 @@ class ColorimetryReader:
 
 def _said_matrix(props: Mapping[str, Any]) -> int:
     """``_Matrix``, or where it says nothing mpv's ``_ColorSpace``, which has the same numbers and 0 for what is no YUV."""
-    said = int(props.get("_Matrix", UNSPECIFIED))
-    return int(props.get("_ColorSpace", UNSPECIFIED)) or UNSPECIFIED if said == UNSPECIFIED else said
+    said = whole_property(props, "_Matrix", UNSPECIFIED)
+    return whole_property(props, "_ColorSpace", UNSPECIFIED) or UNSPECIFIED if said == UNSPECIFIED else said
+
+
+def whole_property(props: Mapping[str, Any], name: str, default: int) -> int:
+    """A frame property as an int. Raises ParagonSR2Error where it is something else: data, text or several numbers."""
+    value = props.get(name, default)
+    if not isinstance(value, int):
+        raise ParagonSR2Error(f"{name} is {value!r}: expected a whole number")
+    return int(value)
 
 
 def _property[T: (Range, Siting)](props: Mapping[str, Any], name: str, kind: type[T], default: T, override: str) -> T:
-    value = props.get(name, default)
+    value = whole_property(props, name, default)
     if value not in set(kind):
         expected = ", ".join(f"{m.value} ({m.name})" for m in kind)
         raise ParagonSR2Error(f"{name} is {value}: expected {expected}; {override}= overrides it")

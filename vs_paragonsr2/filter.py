@@ -8,8 +8,9 @@ from functools import lru_cache, partial
 
 import vapoursynth as vs
 
+from .arguments import ALPHA_RANGE, is_alpha, whole_number
 from .backends import BACKENDS, Options, Request, load_backend
-from .clipspec import ColorimetryReader, plane_format
+from .clipspec import ColorimetryReader, plane_format, whole_property
 from .colour import ClipSpec, Colorimetry, PlaneFormat
 from .errors import ParagonSR2Error
 from .frames import new_frame, planes_of
@@ -68,22 +69,21 @@ def upscale(
         source = plane_format(source_format, clip.width, clip.height)
         reader = ColorimetryReader.for_clip(source, matrix=matrix, color_range=color_range, chroma_location=chroma_location)
         if scale is not None:
-            _whole_number("scale", scale, 2)
-        if alpha is not None and not (isinstance(alpha, int | float) and 0 <= alpha < float("inf")):
-            raise ParagonSR2Error(f"alpha is {alpha!r}: expected a number of 0 or more")
+            scale = whole_number("scale", scale, 2)
+        if alpha is not None and not is_alpha(alpha):
+            raise ParagonSR2Error(f"alpha is {alpha!r}: expected {ALPHA_RANGE}")
         if not isinstance(allow_interlaced, bool):
             raise ParagonSR2Error(f"allow_interlaced is {allow_interlaced!r}: expected True or False")
         if not isinstance(device, str | None):
             raise ParagonSR2Error(f"device is {device!r}: expected a kind of device, such as 'cpu', or None to choose")
-        _whole_number("device_index", device_index, 0)
-        streams = DEFAULT_STREAMS if num_streams is None else _whole_number("num_streams", num_streams, 1)
+        streams = DEFAULT_STREAMS if num_streams is None else whole_number("num_streams", num_streams, 1)
         name = BACKENDS[0] if backend is None else backend
         options = Options(
             backend=name,
             device=load_backend(name).default_device() if device is None else device,
-            device_index=device_index,
+            device_index=whole_number("device_index", device_index, 0),
             num_streams=streams,
-            alpha=alpha,
+            alpha=None if alpha is None else float(alpha),
         )
         checkpoint = find_model(model, scale)
         target_format = source_format if output_format is None else _same_family(output_format, source_format)
@@ -128,9 +128,9 @@ class Upscaler:
         """Frame n of the clip, upscaled. Raises vs.Error, naming the frame, for whatever goes wrong."""
         try:
             props = frame.props
-            if not self._allow_interlaced and props.get("_FieldBased", 0):
+            if not self._allow_interlaced and (field := whole_property(props, "_FieldBased", 0)):
                 raise ParagonSR2Error(
-                    f"_FieldBased is {int(props['_FieldBased'])}, interlaced: deinterlace the clip first (with "
+                    f"_FieldBased is {field}, interlaced: deinterlace the clip first (with "
                     "bwdif or QTGMC), or pass allow_interlaced=True if its frames are progressive in truth"
                 )
             colour = self._reader.read(props)
@@ -142,8 +142,11 @@ class Upscaler:
             out = new_frame(self._target_format, self._target.width, self._target.height, props_from=frame)
             self.session(colour).run(planes_of(frame), planes_of(out))
             return out
+        except ParagonSR2Error as error:
+            # Without the chain: VapourSynth shows it whole to the user, who has all he needs in the message.
+            raise vs.Error(f"upscale: frame {n}: {error}") from None
         except Exception as error:
-            raise vs.Error(f"upscale: frame {n}: {error}") from error
+            raise vs.Error(f"upscale: frame {n}: {type(error).__name__}: {error}") from error
 
 
 def _in_lanes(
@@ -168,7 +171,7 @@ def _errors_of_vapoursynth(where: str) -> Iterator[None]:
     try:
         yield
     except ParagonSR2Error as error:
-        raise vs.Error(f"{where}: {error}") from error
+        raise vs.Error(f"{where}: {error}") from None
 
 
 @lru_cache(maxsize=64)
@@ -187,12 +190,6 @@ def _constant_format(clip: object) -> vs.VideoFormat:
             "clip has a variable size: expected a constant one, as resize.Bicubic(width=..., height=...) makes"
         )
     return clip.format
-
-
-def _whole_number(parameter: str, value: object, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ParagonSR2Error(f"{parameter} is {value!r}: expected a whole number of {least} or more")
-    return value
 
 
 def _same_family(output_format: object, source: vs.VideoFormat) -> vs.VideoFormat:

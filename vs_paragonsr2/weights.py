@@ -63,15 +63,17 @@ def find_model(model: str | os.PathLike[str], scale: int | None) -> Model:
                 f"scale is {scale}: the model {model!r} has {', '.join(map(str, scales))}; other scales need a file"
             )
         return _read_model(shipped[str(model), chosen], chosen)
-    path = Path(model)
+    path = Path(os.fsdecode(model))
     if path.suffix not in SUFFIXES:
         names = ", ".join(repr(name) for name in sorted({name for name, _ in shipped})) or "none"
         raise ParagonSR2Error(
             f"model is {str(model)!r}: expected a shipped model ({names}) or the path of a file in {', '.join(SUFFIXES)}"
         )
-    if not path.is_file():
-        raise ParagonSR2Error(f"model is {str(model)!r}: there is no such file (looked for {path.resolve()})")
-    return _read_model(path.resolve(), scale)
+    try:
+        path = path.resolve(strict=True)
+    except (OSError, ValueError) as error:
+        raise ParagonSR2Error(f"model is {str(model)!r}: there is no such file ({error})") from error
+    return _read_model(path, scale)
 
 
 def _read_model(path: Path, scale: int | None) -> Model:
