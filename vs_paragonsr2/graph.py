@@ -17,7 +17,7 @@ from .colour import ClipSpec, PlaneFormat
 from .errors import ParagonSR2Error
 from .fold import fold
 from .network import Network
-from .stencil import PlanePath, reach_of
+from .stencil import PlanePath, need_of, reach_of
 from .tiling import border, unit
 
 Dither = Literal["none", "ordered"]
@@ -129,27 +129,28 @@ class PlanesCore(nn.Module):
         resolution = prod(stage.factor for stage in folded.stages)
 
         size = np.array([source.height, source.width])
+        parts = [
+            (group, folded.chroma, np.array(source.ratios)) if group.planes.start == 1 else (group, None, np.array((1, 1)))
+            for group in folded.groups
+        ]
+        # Chroma of a network that sees the whole picture is replicated once more within tiles: its border is a rule.
+        reach = margin if network.window else np.max([need_of(*part, margin) * part[2] for part in parts], 0)
+        units = np.array(unit(spec))
+        halo = -(-reach // units) * units
+        self.halo = (int(halo[0]), int(halo[1]))
+        given = halo if padded else 0 * halo
         paths = [
             PlanePath(
-                group,
-                folded.chroma if group.planes.start == 1 else None,
-                np.array(source.ratios if group.planes.start == 1 else (1, 1)),
+                *part,
+                given // part[2],
                 size=size,
                 margin=margin,
                 left=left,
                 resolution=resolution,
                 detail_unit=detail_unit,
             )
-            for group in folded.groups
+            for part in parts
         ]
-        # Chroma of a network that sees the whole picture is replicated once more within tiles: its border is a rule.
-        reach = np.max([path.need * path.ratio for path in paths], 0) if network.window is None else margin
-        units = np.array(unit(spec))
-        rows, columns = -(-reach // units) * units
-        self.halo = (int(rows), int(columns))
-        for path in paths:
-            path.place(np.array(self.halo) // path.ratio if padded else np.zeros(2, int))
-
         self.feeds = folded.feeds
         self.slices = [group.planes for group in folded.groups]
         self.paths = nn.ModuleList(paths).to(self.wide)
@@ -159,8 +160,13 @@ class PlanesCore(nn.Module):
             path.tail.to(dtype)
         self.dither = dither == "ordered"
         self.register_buffer("pattern", bayer().to(self.wide), persistent=False)
+        self.requires_grad_(False).eval()
 
     def forward(self, *planes: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.quantise(samples) for samples in self.sums(*planes))
+
+    def sums(self, *planes: Tensor) -> list[Tensor]:
+        """The samples of the target before they are rounded and clamped."""
         fed = [
             plane if feed == (0.0, 1.0) else (plane - feed[0]) * feed[1] for plane, feed in zip(planes, self.feeds, strict=True)
         ]
@@ -170,7 +176,7 @@ class PlanesCore(nn.Module):
         out: list[Tensor] = []
         for path, group in zip(self.paths, groups, strict=True):
             out += path(group, features).split(1, 1)
-        return tuple(self.quantise(samples) for samples in out)
+        return out
 
     def quantise(self, samples: Tensor) -> Tensor:
         """Round and clamp the samples of one plane where they are integers."""

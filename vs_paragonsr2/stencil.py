@@ -1,7 +1,9 @@
 """The linear ends of the graph as modules: filters of planes and the tails, each exact from what lies about the picture.
 
-Sizes are static, and everything is a slice, a convolution without padding and a shuffle.
+All geometry is settled when a module is made: ``forward`` is slices, convolutions without padding and shuffles.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,23 +18,44 @@ Size = NDArray[np.int64]
 """Two numbers, of the rows and of the columns."""
 
 
+class Window(NamedTuple):
+    """A rectangle of (N, C, H, W), in plain integers, which every exporter can follow."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, x: Tensor) -> Tensor:
+        """Cut it out; nothing is done where it is the whole."""
+        if (self.height, self.width) == tuple(x.shape[2:]):
+            return x
+        return x[:, :, self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def window(start: Size, size: Size) -> Window:
+    """The rectangle of ``size`` from ``start`` on."""
+    return Window(*start.tolist(), *size.tolist())
+
+
+def cells_window(filter_: Convolution | PlaneFilter, origin: Size, begin: Size, cells: Size) -> Window:
+    """What a filter reads to compute cells from ``begin`` on; ``origin`` is where the first pixel of cell 0 lies."""
+    first, taps, step = _geometry(filter_)
+    return window(origin + begin * step + first, (cells - 1) * step + taps)
+
+
 def reach_of(filter_: Convolution | PlaneFilter) -> Size:
     """Input pixels that the outputs of a picture need on each side of it."""
-    first, taps, step = (np.array(pair) for pair in (filter_.first, filter_.taps, filter_.step))
+    first, taps, step = _geometry(filter_)
     return np.maximum(np.maximum(-first, first + taps - step), 0)
 
 
-def window(x: Tensor, start: Size, size: Size) -> Tensor:
-    """Cut (N, C, H, W) to a rectangle."""
-    (top, left), (height, width) = start.tolist(), size.tolist()
-    if (height, width) == tuple(x.shape[2:]):
-        return x
-    return x[:, :, top : top + height, left : left + width]
+def _geometry(filter_: Convolution | PlaneFilter) -> tuple[Size, Size, Size]:
+    return np.array(filter_.first), np.array(filter_.taps), np.array(filter_.step)
 
 
-def replicate(x: Tensor, by: Size) -> Tensor:
+def replicate(x: Tensor, rows: int, columns: int) -> Tensor:
     """Repeat the edges of (N, C, H, W); written with what every runtime knows."""
-    rows, columns = by.tolist()
     if rows:
         top, bottom = x[:, :, :1], x[:, :, -1:]
         x = torch.cat((top.expand(-1, -1, rows, -1), x, bottom.expand(-1, -1, rows, -1)), 2)
@@ -57,38 +80,33 @@ class PlaneStencil(nn.Module):
 
     Args:
         filter_: what to compute.
+        reads: the part of the planes that it computes from.
         gain: of the filter, and
         offset: what is added behind it.
     """
 
-    def __init__(self, filter_: PlaneFilter, gain: float = 1.0, offset: float = 0.0) -> None:
+    def __init__(self, filter_: PlaneFilter, reads: Window, gain: float = 1.0, offset: float = 0.0) -> None:
         super().__init__()
+        self.reads = reads
         self.phases = filter_.phases
-        self.first, self.taps, self.step = (np.array(pair) for pair in (filter_.first, filter_.taps, filter_.step))
-        rows, columns = filter_.phases
+        (rows, columns), (height, width), (step_y, step_x) = filter_.phases, filter_.taps, filter_.step
         self.rows: nn.Conv2d | None = None
-        step_y, step_x = filter_.step
         if filter_.is_separated:
             terms = len(filter_.vertical)
-            self.rows = nn.Conv2d(1, rows * terms, (self.taps[0], 1), (step_y, 1), bias=False)
             # Each phase of the rows has its terms side by side, and the columns are filtered phase by phase.
-            vertical = filter_.vertical.swapaxes(0, 1).reshape(rows * terms, 1, -1, 1)
-            self.rows.weight.data = torch.from_numpy(vertical.copy())
-            self.last = nn.Conv2d(rows * terms, rows * columns, (1, self.taps[1]), (1, step_x), groups=rows)
-            horizontal = np.tile(filter_.horizontal.swapaxes(0, 1), (rows, 1, 1))
-            weight = torch.from_numpy(horizontal)[:, :, None]
+            vertical = filter_.vertical.swapaxes(0, 1).reshape(rows * terms, 1, height, 1)
+            horizontal = np.tile(filter_.horizontal.swapaxes(0, 1), (rows, 1, 1))[:, :, None]
+            self.rows = _convolution(torch.from_numpy(vertical.copy()), None, (step_y, 1))
+            weight, step, groups = torch.from_numpy(horizontal), (1, step_x), rows
         else:
-            self.last = nn.Conv2d(1, rows * columns, tuple(self.taps.tolist()), filter_.step)
-            weight = torch.from_numpy(filter_.dense()).flatten(0, 1)[:, None]
-        self.last.weight.data = weight * gain
-        self.last.bias = nn.Parameter(torch.full((rows * columns,), offset, dtype=torch.float64)) if offset else None
+            weight, step, groups = torch.from_numpy(filter_.dense()).flatten(0, 1)[:, None], (step_y, step_x), 1
+        bias = torch.full((rows * columns,), offset, dtype=weight.dtype) if offset else None
+        self.last = _convolution(weight * gain, bias, step, groups)
 
-    def forward(self, planes: Tensor, origin: Size, begin: Size, cells: Size) -> Tensor:
-        """Compute the cells from ``begin`` on; ``origin`` is where the first sample of cell 0 lies in the planes."""
-        x = window(planes, origin + begin * self.step + self.first, (cells - 1) * self.step + self.taps)
-        count = x.shape[1]
+    def forward(self, planes: Tensor) -> Tensor:
+        x = self.reads.of(planes)
         # Planes as a batch: all of them have the same filter.
-        x = x.reshape(count, 1, *x.shape[2:])
+        x = x.reshape(x.shape[1], 1, *x.shape[2:])
         if self.rows is not None:
             x = self.rows(x)
         x = self.last(x)
@@ -98,22 +116,29 @@ class PlaneStencil(nn.Module):
 class Tail(nn.Module):
     """A Convolution: (1, F, H, W) to (1, planes * phases, cells of the rows, cells of the columns)."""
 
-    def __init__(self, convolution: Convolution) -> None:
+    def __init__(self, convolution: Convolution, reads: Window) -> None:
         super().__init__()
-        self.first, self.taps, self.step = (
-            np.array(pair) for pair in (convolution.first, convolution.taps, convolution.step)
-        )
+        self.reads = reads
         _, rows, columns = convolution.bias.shape
         self.phases = (rows, columns)
-        weight = convolution.weight.flatten(0, 2)
-        self.conv = nn.Conv2d(weight.shape[1], weight.shape[0], convolution.taps, convolution.step)
-        self.conv.weight.data = weight
-        assert self.conv.bias is not None
-        self.conv.bias.data = convolution.bias.flatten()
+        self.conv = _convolution(convolution.weight.flatten(0, 2), convolution.bias.flatten(), convolution.step)
 
-    def forward(self, features: Tensor, origin: Size, cells: Size) -> Tensor:
-        """Compute the cells from 0 on; ``origin`` is where the first pixel of cell 0 lies in the features."""
-        return self.conv(window(features, origin + self.first, (cells - 1) * self.step + self.taps))
+    def forward(self, features: Tensor) -> Tensor:
+        return self.conv(self.reads.of(features))
+
+
+def _convolution(weight: Tensor, bias: Tensor | None, step: tuple[int, int], groups: int = 1) -> nn.Conv2d:
+    outputs, inputs, *taps = weight.shape
+    conv = nn.Conv2d(inputs * groups, outputs, (taps[0], taps[1]), step, groups=groups, bias=bias is not None)
+    conv = conv.to(weight.dtype)
+    conv.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
+    return conv
+
+
+def need_of(group: PlaneGroup, chroma: PlaneFilter | None, ratio: Size, margin: Size) -> Size:
+    """Samples of a group's planes about the picture that a :class:`PlanePath` needs to reach ``margin`` luma samples around."""
+    into = -(-margin // ratio)
+    return np.maximum(into if chroma is None else into + reach_of(chroma), reach_of(group.base))
 
 
 class PlanePath(nn.Module):
@@ -123,14 +148,12 @@ class PlanePath(nn.Module):
         group: what was folded for these planes.
         chroma: filter to luma's positions; None where the planes are there already.
         ratio: luma samples for one of the group.
+        given: samples about the picture that the planes bring with them; what is missing is replicated.
         size: of the source's luma.
         margin: luma samples about the picture that the head is to get.
         left: pixels about the picture that the body leaves of the features.
         resolution: features for a luma sample, along each axis.
         detail_unit: target samples for what the tail gives as 1.
-
-    Attributes:
-        need: samples of the group about the picture that :meth:`forward` and :meth:`at_luma` need.
     """
 
     def __init__(
@@ -138,6 +161,7 @@ class PlanePath(nn.Module):
         group: PlaneGroup,
         chroma: PlaneFilter | None,
         ratio: Size,
+        given: Size,
         *,
         size: Size,
         margin: Size,
@@ -146,42 +170,37 @@ class PlanePath(nn.Module):
         detail_unit: float,
     ) -> None:
         super().__init__()
-        self.ratio = ratio
-        self.size = size // ratio
-        self.margin = margin
-        self.left = left
+        nothing = np.zeros(2, np.int64)
+        missing = np.maximum(need_of(group, chroma, ratio, margin) - given, nothing)
+        self.missing = (int(missing[0]), int(missing[1]))
+        origin, own = given + missing, size // ratio
+        about = -(-margin // ratio)
+        self.chroma: PlaneStencil | None = None
+        if chroma is None:
+            self.head_reads = window(origin - about, own + 2 * about)
+        else:
+            self.chroma = PlaneStencil(chroma, cells_window(chroma, origin, -about, own + 2 * about))
+            self.head_reads = window(about * ratio - margin, size + 2 * margin)
+        base, tail = group.base, group.tail
+        reads = cells_window(base, origin, nothing, own // np.array(base.step))
+        self.base = PlaneStencil(base, reads, group.gain, group.offset)
+        self.tail = Tail(tail, cells_window(tail, left, nothing, size * resolution // np.array(tail.step)))
         self.detail_unit = detail_unit
-        self.base = PlaneStencil(group.base, group.gain, group.offset)
-        self.base_cells = self.size // self.base.step
-        self.tail = Tail(group.tail)
-        self.tail_cells = size * resolution // self.tail.step
-        self.chroma = None if chroma is None else PlaneStencil(chroma)
-        self.about = -(-margin // ratio)
-        into = self.about if chroma is None else self.about + reach_of(chroma)
-        self.need: Size = np.maximum(into, reach_of(group.base))
-        self.place(np.zeros(2, int))
-
-    def place(self, given: Size) -> None:
-        """Say how many samples about the picture the planes bring with them."""
-        self.pad = np.maximum(self.need - given, 0)
-        self.origin = given + self.pad
 
     def surround(self, planes: Tensor) -> Tensor:
-        """Replicate the edges by what is missing."""
-        return replicate(planes, self.pad)
+        """Replicate the edges of (1, planes, H, W) by what is missing."""
+        return replicate(planes, *self.missing)
 
     def at_luma(self, planes: Tensor) -> Tensor:
         """The surrounded planes at luma's positions, ``margin`` about the picture."""
-        about, size = self.about, self.size
-        if self.chroma is None:
-            return window(planes, self.origin - about, size + 2 * about)
-        x = shuffle(self.chroma(planes, self.origin, -about, size + 2 * about), self.chroma.phases)
-        return window(x, about * self.ratio - self.margin, size * self.ratio + 2 * self.margin)
+        if self.chroma is not None:
+            planes = shuffle(self.chroma(planes), self.chroma.phases)
+        return self.head_reads.of(planes)
 
     def forward(self, planes: Tensor, features: Tensor) -> Tensor:
         """Sum both paths: (1, planes, H, W) of the target, from the surrounded planes and the body's features."""
-        base = self.base(planes, self.origin, np.zeros(2, int), self.base_cells)
-        detail = self.tail(features, self.left, self.tail_cells).to(base.dtype)
+        base = self.base(planes)
+        detail = self.tail(features).to(base.dtype)
         if self.detail_unit != 1:
             detail = detail * self.detail_unit
         if self.base.phases == self.tail.phases:
