@@ -7,7 +7,7 @@ import pytest
 import torch
 from plain import NETWORKS, SUBSAMPLINGS, make_spec, plain_route, random_network, random_samples
 
-from vs_paragonsr2.colour import ClipSpec, Matrix, Range, Siting
+from vs_paragonsr2.colour import ClipSpec, ColourFamily, Matrix, Range, Siting
 from vs_paragonsr2.errors import ParagonSR2Error
 from vs_paragonsr2.fold import fold
 from vs_paragonsr2.graph import PlanesCore
@@ -88,14 +88,19 @@ def test_rgb_and_gray(scale: int, range_: Range) -> None:
         assert deviation(random_network("stream", scale, blocks=1), spec) < 1e-12
 
 
-def test_normalised_planes_change_nothing() -> None:
+@pytest.mark.parametrize("family", ["YUV", "RGB", "GRAY"])
+def test_centred_planes_change_nothing(family: ColourFamily) -> None:
     network = random_network("realtime", 2, blocks=1).double()
-    spec = make_spec(2, (8, 8), bits=10)
-    raw, normalised = fold(network, spec), fold(network, spec, normalised=True)
-    x = torch.rand(1, 3, 8, 8, dtype=torch.float64) * 1023
-    fed = torch.cat([(plane - zero) * one for plane, (zero, one) in zip(x.split(1, 1), normalised.feeds, strict=True)], 1)
-    assert torch.allclose(raw.head(x), normalised.head(fed), atol=1e-12)
-    assert raw.feeds == [(0.0, 1.0)] * 3
+    spec = make_spec(2, (8, 8), family, bits=10)
+    raw, centred = fold(network, spec), fold(network, spec, centred=True)
+    x = torch.rand(1, len(raw.feeds), 8, 8, dtype=torch.float64) * 1023
+    fed = torch.cat([(plane - zero) * one for plane, (zero, one) in zip(x.split(1, 1), centred.feeds, strict=True)], 1)
+    assert torch.allclose(raw.head(x), centred.head(fed), atol=1e-12)
+    assert raw.feeds == [(0.0, 1.0)] * len(raw.feeds)
+    assert fed.abs().max() < 0.7
+    for plain, other in zip(raw.groups, centred.groups, strict=True):
+        zero, one = centred.feeds[plain.planes.start]
+        assert 900 * plain.gain + plain.offset == pytest.approx((900 - zero) * one * other.gain + other.offset)
 
 
 def test_shapes_of_the_tails() -> None:

@@ -111,16 +111,17 @@ def test_more_bits_out_than_in(to_bits: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("bits", [8, 10, 16])
 def test_narrow_dtypes_are_close(dtype: torch.dtype, bits: int) -> None:
-    """The trained network: all that is coarse is its detail, a few steps of 8 bits at an edge."""
+    """The trained network: what is coarse is its detail, a few steps of 8 bits at an edge."""
     network = load_network(TRAINED)
     spec = make_spec(2, (32, 48), bits=bits)
     planes = smooth_samples(spec.source)
     expected = by_reference(network, spec, planes)
+    digits = 1 if dtype is torch.bfloat16 else 8
     for a, b in zip(by_graph(PlanesGraph(network, spec, dtype=dtype), planes), expected, strict=True):
         off = np.abs(a.astype(np.float64) - b.astype(np.float64)) / (1 << (bits - 8))
-        # The mean is below a hundredth of an 8-bit step for float16, which has eight times the digits.
-        assert off.mean() < (0.1 if dtype is torch.bfloat16 else 0.02)
-        assert off.max() <= 2
+        # Of 8 bits, all that is seen of errors are the samples that fall to the other side of a half.
+        assert off.mean() < 0.25 / digits
+        assert off.max() < 2 if dtype is torch.bfloat16 else off.max() <= 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -182,7 +183,7 @@ def test_folding_saves_operations(name: str) -> None:
     planes = tensors([np.zeros(shape, np.uint8) for shape in spec.source.shapes])
     folded = count(PlanesGraph(network, spec), *planes)
     plain = count(network, torch.empty(1, 3, 540, 960))
-    assert folded.multiply_adds < 0.7 * plain.multiply_adds
+    assert folded.multiply_adds < (0.6 if name == "realtime" else 0.75) * plain.multiply_adds
     assert folded.bytes_moved < plain.bytes_moved
 
 

@@ -89,14 +89,15 @@ class Folded:
     detail_unit: float
 
 
-def fold(network: Network, spec: ClipSpec, *, normalised: bool = False, detail_unit: float = 1.0) -> Folded:
+def fold(network: Network, spec: ClipSpec, *, centred: bool = False, detail_unit: float = 1.0) -> Folded:
     """Multiply out all that is linear.
 
     Args:
         network: any variant, scale and version, any dtype; it is left as it is.
         spec: of the clip; source and target of one colour family, the target larger by the network's scale.
-        normalised: whether samples are brought to 0..1 and chroma to -0.5..0.5 before they are fed, in place of by the weights.
-            A network that sees the whole picture pads those with zeros, and is always fed so.
+        centred: whether samples are brought to -0.5..0.5 before they are fed, in place of by the weights: a dtype of few digits has
+            the more of them for what is left. A network that sees the whole picture pads it with zeros, RGB's black, and is fed 0..1
+            (chroma -0.5..0.5) always.
         detail_unit: target samples for what the tails give as 1, so that a narrow dtype can hold it.
 
     Raises:
@@ -106,10 +107,18 @@ def fold(network: Network, spec: ClipSpec, *, normalised: bool = False, detail_u
     _check(network, spec)
     network = deepcopy(network).double().eval()
     source, target, colour = spec.source, spec.target, spec.colour
-    normalised = normalised or network.window is not None
     scales = sample_scale(source, colour)
-    feeds = [(offset, 1 / scale) if normalised else (0.0, 1.0) for scale, offset in scales]
-    fed_scales = [(1.0, 0.0)] * len(scales) if normalised else scales
+    # How what is fed depends on nominal values: it is value * scale + offset.
+    if network.window is not None:
+        fed_scales = [(1.0, 0.0)] * len(scales)
+    elif centred:
+        fed_scales = [(1.0, 0.0 if plane and source.family == "YUV" else -0.5) for plane in range(len(scales))]
+    else:
+        fed_scales = scales
+    feeds = [
+        ((offset / scale - fed_offset / fed_scale) * scale, fed_scale / scale)
+        for (scale, offset), (fed_scale, fed_offset) in zip(scales, fed_scales, strict=True)
+    ]
     to_rgb, from_rgb = _matrices(spec)
     enlarge, reduce = _chroma_filters(spec)
     slices = [slice(0, 1), slice(1, 3)] if source.family == "YUV" else [slice(0, len(scales))]

@@ -108,12 +108,12 @@ class PlanesCore(nn.Module):
         self.dtype = dtype
         self.wide = torch.float64 if dtype is torch.float64 else torch.float32
         coarse = dtype in (torch.float16, torch.bfloat16)
-        # Raw samples save a pass over the planes. They are exact in bfloat16 up to 8 bits. Beyond, samples whose offset is still
-        # in them waste its few digits; and float16 has too few for weights divided by the range of samples.
+        # Raw samples save a pass over the planes, and bfloat16 has digits enough for 8 bits. Beyond, it keeps one more of samples
+        # about zero; and float16 has too few small numbers for weights that are divided by the range of samples.
         raw = not coarse or (dtype is torch.bfloat16 and not source.is_float and source.bits == 8)
         # 65,535 is too large for float16: the tails count in steps of 8-bit samples.
         detail_unit = float(1 << (target.bits - 8)) if coarse and not target.is_float else 1.0
-        folded = fold(network, spec, normalised=not raw, detail_unit=detail_unit)
+        folded = fold(network, spec, centred=not raw, detail_unit=detail_unit)
 
         # From the tails back to the planes: how many pixels about the picture each stage has to be given.
         lost = 0 if any(folded.head.padding) else 1

@@ -46,7 +46,7 @@ class _Counter(TorchDispatchMode):
 
 def count(module: nn.Module, *inputs: Tensor) -> Operations:
     """Count one run of a module on the ``meta`` device, where nothing is computed."""
-    module = module.to("meta")
+    module, shapes = module.to("meta"), [tensor.to("meta") for tensor in inputs]
     with torch.no_grad(), _Counter() as counter:
-        module(*(tensor.to("meta") for tensor in inputs))
+        module(*shapes)
     return Operations(counter.multiply_adds, counter.bytes_moved, counter.operators)
