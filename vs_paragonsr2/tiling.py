@@ -1,10 +1,18 @@
-"""How much of a picture's surroundings an output needs."""
+"""How much of a picture's surroundings an output needs, and how a picture is cut into tiles with as much about them."""
 
-from .colour import ClipSpec
-from .network import Network
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import gcd, lcm
+from typing import TYPE_CHECKING
+
+from .colour import ClipSpec, PlaneFormat
+from .errors import ParagonSR2Error
+
+if TYPE_CHECKING:
+    from .network import Network
 
 
-def border(network: Network, spec: ClipSpec) -> int:
+def border(network: "Network", spec: ClipSpec) -> int:
     """Luma samples to replicate on each side of a frame before it is run, and to crop afterwards (times the scale).
 
     It covers the receptive field of the network and the filter that reduces chroma behind it, and is a multiple of the source's
@@ -17,3 +25,129 @@ def border(network: Network, spec: ClipSpec) -> int:
         reach += -(-2 * max(target.ratios) // network.scale)
     unit = max(network.window or 1, *source.ratios, *target.ratios)
     return -(-reach // unit) * unit
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """Samples of a plane: rows ``top`` to ``top + height``, columns ``left`` to ``left + width``."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """To index a plane (height, width) with."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+    def of_plane(self, ratios: tuple[int, int]) -> "Rectangle":
+        """The same part of the picture in a plane with one sample for ``ratios`` of luma (rows, columns)."""
+        rows, columns = ratios
+        return Rectangle(self.top // rows, self.left // columns, self.height // rows, self.width // columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A part of the picture that is computed at once. All are in luma samples and multiples of the planes' chroma ratios."""
+
+    source: Rectangle
+    """What to read: the tile and as much of its halo as lies within the picture."""
+    pads: tuple[tuple[int, int], tuple[int, int]]
+    """((above, below), (left, right)): the rest of the halo, for which the picture's edge is repeated."""
+    target: Rectangle
+    """What to write, of the target's luma."""
+
+    def source_of(self, ratios: tuple[int, int]) -> tuple[Rectangle, tuple[tuple[int, int], tuple[int, int]]]:
+        """``source`` and ``pads`` in a plane with one sample for ``ratios`` of luma (rows, columns)."""
+        (above, below), (left, right) = self.pads
+        rows, columns = ratios
+        return self.source.of_plane(ratios), ((above // rows, below // rows), (left // columns, right // columns))
+
+
+def unit(spec: ClipSpec) -> tuple[int, int]:
+    """Luma samples of the source, (rows, columns), of which the sides and places of tiles are multiples: whole chroma samples."""
+    scale = spec.target.height // spec.source.height
+    rows, columns = (
+        lcm(ratio, reduced // gcd(scale, reduced))
+        for ratio, reduced in zip(spec.source.ratios, spec.target.ratios, strict=True)
+    )
+    return rows, columns
+
+
+def tile_size(spec: ClipSpec, most: tuple[int, int]) -> tuple[int, int]:
+    """The size (rows, columns) of equal tiles no larger than ``most`` that cover the picture with little overlap.
+
+    A side of 0 is the picture's own: ``(64, 0)`` makes strips of 64 rows.
+
+    Raises:
+        ParagonSR2Error: a side is negative, or less than a chroma sample.
+    """
+    sides = []
+    for name, side, length, step in zip(("height", "width"), most, _size(spec.source), unit(spec), strict=True):
+        if side and side < step:
+            raise ParagonSR2Error(f"tile {name} is {side}: expected 0, for the picture's own, or {step} or more")
+        side = min(side // step * step or length, length)
+        count = -(-length // side)
+        sides.append(-(-length // (count * step)) * step)
+    return sides[0], sides[1]
+
+
+def tile_spec(spec: ClipSpec, size: tuple[int, int]) -> ClipSpec:
+    """What a session for one tile of ``size`` (rows, columns) is made for, its halo apart."""
+    scale = spec.target.height // spec.source.height
+    return ClipSpec(_resized(spec.source, size), _resized(spec.target, (size[0] * scale, size[1] * scale)), spec.colour)
+
+
+def tiles(spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int]) -> list[Tile]:
+    """Cut a picture into tiles of one size, so that one session serves them all.
+
+    Where the size does not divide the picture, the last tiles begin earlier and overlap the ones before; what they have in common is
+    the same in both.
+
+    Args:
+        spec: of the whole picture.
+        size: of a tile, (rows, columns), as :func:`tile_size` has it: multiples of :func:`unit`, no larger than the picture.
+        halo: luma samples (rows, columns) about a tile that its outputs need; multiples of :func:`unit`.
+
+    Returns:
+        The tiles in the order of the rows.
+
+    Raises:
+        ParagonSR2Error: ``size`` or ``halo`` is none of the above.
+    """
+    picture, units = _size(spec.source), unit(spec)
+    for what, pair, smallest, largest in (("size", size, units, picture), ("halo", halo, (0, 0), None)):
+        fits = all(side % step == 0 and side >= least for side, step, least in zip(pair, units, smallest, strict=True))
+        if not fits or (largest and (size[0] > picture[0] or size[1] > picture[1])):
+            limit = f" up to {picture}" if largest else " or 0"
+            raise ParagonSR2Error(f"{what} is {pair} (rows, columns): expected multiples of {units}{limit}")
+    scale = spec.target.height // spec.source.height
+    rows, columns = (_axis(*axis) for axis in zip(picture, size, halo, strict=True))
+    return [
+        Tile(
+            Rectangle(top, left, height, width),
+            (above_below, left_right),
+            Rectangle(y * scale, x * scale, size[0] * scale, size[1] * scale),
+        )
+        for y, top, height, above_below in rows
+        for x, left, width, left_right in columns
+    ]
+
+
+def _axis(length: int, size: int, halo: int) -> Sequence[tuple[int, int, int, tuple[int, int]]]:
+    """Along one axis, for each tile: its begin, begin and length of what it reads, and what is repeated before and behind."""
+    found = []
+    for step in range(0, length, size):
+        begin = min(step, length - size)
+        first, last = max(begin - halo, 0), min(begin + size + halo, length)
+        found.append((begin, first, last - first, (first - (begin - halo), begin + size + halo - last)))
+    return found
+
+
+def _size(fmt: PlaneFormat) -> tuple[int, int]:
+    return fmt.height, fmt.width
+
+
+def _resized(fmt: PlaneFormat, size: tuple[int, int]) -> PlaneFormat:
+    return PlaneFormat(fmt.family, fmt.bits, fmt.is_float, fmt.subsampling_w, fmt.subsampling_h, size[1], size[0])

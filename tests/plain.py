@@ -1,0 +1,130 @@
+"""Small networks with random weights, and the plain route in float64: the network and the colour conversion by the book."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vs_paragonsr2.backends.reference import apply_matrix, downsample, upsample
+from vs_paragonsr2.colour import (
+    ClipSpec,
+    ColourFamily,
+    Colorimetry,
+    Matrix,
+    PlaneFormat,
+    Range,
+    Siting,
+    chroma_downsampler,
+    chroma_upsampler,
+    rgb_to_yuv,
+    sample_scale,
+    siting_offsets,
+    yuv_to_rgb,
+)
+from vs_paragonsr2.network import LegacyParagonSR2, Network, ParagonSR2
+from vs_paragonsr2.network.legacy import LegacyGroup
+from vs_paragonsr2.network.paragonsr2 import BlockGroup
+from vs_paragonsr2.tiling import border
+
+SUBSAMPLINGS = {"444": (0, 0), "422": (1, 0), "420": (1, 1), "440": (0, 1), "411": (2, 0), "410": (2, 2)}
+
+NETWORKS = {
+    "realtime": lambda scale: ParagonSR2("realtime", scale),
+    "stream": lambda scale: ParagonSR2("stream", scale, upsampler_alpha=0.25),
+    "realtime 10": lambda scale: ParagonSR2("realtime", scale, version=10, upsampler_alpha=0.0),
+    "stream 10": lambda scale: ParagonSR2("stream", scale, version=10),
+    "realtime 8": lambda scale: LegacyParagonSR2("realtime", scale, 8),
+    "stream 8": lambda scale: LegacyParagonSR2("stream", scale, 8, content_processor=True),
+    "realtime 7": lambda scale: LegacyParagonSR2("realtime", scale, 7, upsampler_alpha=0.0),
+    "stream 7": lambda scale: LegacyParagonSR2("stream", scale, 7, content_processor=scale == 8),
+    "photo": lambda scale: ParagonSR2("photo", scale),
+    "photo without attention": lambda scale: ParagonSR2("photo", scale, export_safe=True),
+    "pro": lambda scale: ParagonSR2("pro", scale),
+}
+
+
+def random_network(name: str, scale: int, blocks: int | None = None, seed: int = 0) -> Network:
+    """A network with random weights everywhere but in the base path, of the usual depth or of a few blocks in one group."""
+    torch.manual_seed(seed)
+    network: Network = NETWORKS[name](scale)
+    if blocks is not None:
+        network.body = network.body[: 1 if blocks else 0]
+        for group in network.body:
+            if isinstance(group, BlockGroup | LegacyGroup):
+                group.blocks = group.blocks[:blocks]
+    for key, parameter in network.named_parameters():
+        if key.startswith("base"):
+            continue
+        if key.endswith("gamma"):
+            parameter.data.uniform_(0.2, 0.6)
+        else:
+            parameter.data.normal_(0, 0.6 / max(1, parameter[0].numel() if parameter.dim() > 1 else 4) ** 0.5)
+    gain = network.global_detail_gain if isinstance(network, LegacyParagonSR2) else network.detail_gain
+    gain.data.fill_(0.4)
+    return network.eval().requires_grad_(False)
+
+
+def make_spec(
+    scale: int,
+    size: tuple[int, int],
+    family: ColourFamily = "YUV",
+    subsampling: str = "420",
+    bits: int = 8,
+    *,
+    is_float: bool = False,
+    to_bits: int | None = None,
+    to_subsampling: str | None = None,
+    matrix: Matrix = Matrix.BT709,
+    range_: Range = Range.LIMITED,
+    siting: Siting = Siting.LEFT,
+) -> ClipSpec:
+    """What a session for pictures of ``size`` (rows, columns) is made for."""
+    height, width = size
+    into, out = SUBSAMPLINGS[subsampling], SUBSAMPLINGS[to_subsampling or subsampling]
+    if family != "YUV":
+        into = out = (0, 0)
+    to_float = is_float if to_bits is None else to_bits == 32
+    source = PlaneFormat(family, bits, is_float, *into, width, height)
+    target = PlaneFormat(family, to_bits or bits, to_float, *out, width * scale, height * scale)
+    return ClipSpec(source, target, Colorimetry(matrix, range_, siting))
+
+
+def random_samples(fmt: PlaneFormat, seed: int = 0) -> list[Tensor]:
+    """(1, 1, H, W) a plane, float64: codes over the whole range, or nominal values."""
+    torch.manual_seed(seed)
+    planes = []
+    for plane, shape in enumerate(fmt.shapes):
+        if fmt.is_float:
+            planes.append(torch.rand(1, 1, *shape, dtype=torch.float64) - (0.5 if plane and fmt.family == "YUV" else 0))
+        else:
+            planes.append(torch.randint(1 << fmt.bits, (1, 1, *shape)).double())
+    return planes
+
+
+def plain_route(network: nn.Module, spec: ClipSpec, planes: Sequence[Tensor]) -> list[Tensor]:
+    """The planes of the target, not rounded, in float64, from a network in float64."""
+    source, target, colour = spec.source, spec.target, spec.colour
+    about = border(network, spec)  # type: ignore[arg-type]
+    values = []
+    for plane, (scale, offset), shape in zip(planes, sample_scale(source, colour), source.shapes, strict=True):
+        rows, columns = (about * part // whole for part, whole in zip(shape, source.shapes[0], strict=True))
+        values.append(F.pad((plane - offset) / scale, (columns, columns, rows, rows), mode="replicate"))
+    if source.family == "YUV":
+        for axis, place in enumerate(zip(source.ratios, siting_offsets(colour.siting, source.ratios), strict=True)):
+            values[1:] = [upsample(plane, chroma_upsampler(*place), axis) for plane in values[1:]]
+    picture = torch.cat(values, 1).expand(-1, 3, -1, -1)
+    if source.family == "YUV":
+        picture = apply_matrix(yuv_to_rgb(colour.matrix), picture)
+    picture = network(picture)
+    if source.family != "RGB":
+        picture = apply_matrix(rgb_to_yuv(colour.matrix)[: len(planes)], picture)
+    values = list(picture.split(1, 1))
+    if target.family == "YUV":
+        for axis, place in enumerate(zip(target.ratios, siting_offsets(colour.siting, target.ratios), strict=True)):
+            values[1:] = [downsample(plane, chroma_downsampler(*place), place[0], axis) for plane in values[1:]]
+    out = []
+    for value, (scale, offset), (height, width) in zip(values, sample_scale(target, colour), target.shapes, strict=True):
+        top, left = (value.shape[2] - height) // 2, (value.shape[3] - width) // 2
+        out.append(value[:, :, top : top + height, left : left + width] * scale + offset)
+    return out

@@ -1,0 +1,205 @@
+"""PlanesGraph against the reference backend, from frames' samples to frames' samples, borders included."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from plain import SUBSAMPLINGS, make_spec, random_network, random_samples
+
+from vs_paragonsr2.backends.reference import ReferenceSession
+from vs_paragonsr2.checkpoint import load_network
+from vs_paragonsr2.colour import ClipSpec, ColourFamily, Matrix, PlaneFormat, Range, Siting
+from vs_paragonsr2.errors import ParagonSR2Error
+from vs_paragonsr2.graph import PlanesCore, PlanesGraph, bayer, narrow, seam_dtype, widen
+from vs_paragonsr2.network import Network
+from vs_paragonsr2.operations import count
+
+Planes = list[NDArray[np.generic]]
+
+TRAINED = Path(__file__).parents[1] / "models" / "realtime_2x.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def smooth_samples(fmt: PlaneFormat) -> Planes:
+    """Gradients and waves with a little noise: a picture, more or less, that fills the range."""
+    rng = np.random.default_rng(0)
+    planes: Planes = []
+    for plane, (height, width) in enumerate(fmt.shapes):
+        y, x = np.mgrid[:height, :width] / max(height, width)
+        picture = 0.5 + 0.3 * np.sin(9 * x + 5 * y * y + plane) + 0.2 * np.cos(17 * y) + 0.05 * rng.standard_normal(x.shape)
+        if fmt.is_float:
+            planes.append((picture - (0.5 if plane and fmt.family == "YUV" else 0)).astype(fmt.dtype))
+        else:
+            peak = (1 << fmt.bits) - 1
+            planes.append((picture * peak).round().clip(0, peak).astype(fmt.dtype))
+    return planes
+
+
+def noise(fmt: PlaneFormat) -> Planes:
+    return [plane[0, 0].numpy().astype(fmt.dtype) for plane in random_samples(fmt)]
+
+
+def by_reference(network: Network, spec: ClipSpec, planes: Planes) -> Planes:
+    out: Planes = [np.empty(shape, spec.target.dtype) for shape in spec.target.shapes]
+    ReferenceSession(network, spec, torch.device("cpu"), 1).run(planes, out)
+    return out
+
+
+def tensors(planes: Planes) -> list[torch.Tensor]:
+    """Samples as the graph takes them: the bits of unsigned 16-bit integers as int16."""
+    return [torch.from_numpy(plane.view(np.int16) if plane.dtype == np.uint16 else plane)[None, None] for plane in planes]
+
+
+@torch.inference_mode()
+def by_graph(graph: PlanesGraph, planes: Planes) -> Planes:
+    found = graph(*tensors(planes))
+    assert all(plane.dtype is seam_dtype(graph.spec.target) for plane in found)
+    arrays = [plane[0, 0].numpy() for plane in found]
+    return [array.view(np.uint16) if array.dtype == np.int16 else array for array in arrays]
+
+
+def assert_alike(found: Planes, expected: Planes, fmt: PlaneFormat) -> None:
+    """Equal but for what another order of the same sums in float32 explains."""
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        off = np.abs(a.astype(np.float64) - b.astype(np.float64))
+        if fmt.is_float:
+            assert off.max() <= (1e-4 if fmt.bits == 32 else 2e-3)
+        elif fmt.bits <= 10:
+            assert off.max() <= 1
+            assert np.mean(off == 0) >= 0.995
+        else:
+            assert off.max() <= 2
+
+
+DEPTHS = [(8, False), (10, False), (16, False), (16, True), (32, True)]
+
+
+@pytest.mark.parametrize(("bits", "is_float"), DEPTHS)
+@pytest.mark.parametrize("form", [*(("YUV", name) for name in SUBSAMPLINGS), ("RGB", "444"), ("GRAY", "444")])
+def test_every_format_equals_the_reference(form: tuple[ColourFamily, str], bits: int, is_float: bool) -> None:
+    family, subsampling = form
+    network = random_network("realtime", 2)
+    spec = make_spec(2, (20, 28), family, subsampling, bits, is_float=is_float, range_=Range(bits == 10))
+    for planes in (noise(spec.source), smooth_samples(spec.source)):
+        assert_alike(by_graph(PlanesGraph(network, spec), planes), by_reference(network, spec, planes), spec.target)
+
+
+@pytest.mark.parametrize("name", ["stream", "realtime 8", "photo", "pro"])
+@pytest.mark.parametrize("scale", [2, 3])
+def test_other_networks_equal_the_reference(name: str, scale: int) -> None:
+    network = random_network(name, scale, blocks=2)
+    spec = make_spec(scale, (12, 16), matrix=Matrix.BT2020_NCL, siting=Siting.TOP_LEFT)
+    planes = smooth_samples(spec.source)
+    assert_alike(by_graph(PlanesGraph(network, spec), planes), by_reference(network, spec, planes), spec.target)
+
+
+@pytest.mark.parametrize("to_bits", [10, 16, 32])
+def test_more_bits_out_than_in(to_bits: int) -> None:
+    network = random_network("realtime", 2)
+    spec = make_spec(2, (20, 28), to_bits=to_bits)
+    planes = smooth_samples(spec.source)
+    assert_alike(by_graph(PlanesGraph(network, spec), planes), by_reference(network, spec, planes), spec.target)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("bits", [8, 10, 16])
+def test_narrow_dtypes_are_close(dtype: torch.dtype, bits: int) -> None:
+    """The trained network: what is coarse is its detail, a few steps of 8 bits at an edge."""
+    network = load_network(TRAINED)
+    spec = make_spec(2, (32, 48), bits=bits)
+    planes = smooth_samples(spec.source)
+    expected = by_reference(network, spec, planes)
+    digits = 1 if dtype is torch.bfloat16 else 8
+    for a, b in zip(by_graph(PlanesGraph(network, spec, dtype=dtype), planes), expected, strict=True):
+        off = np.abs(a.astype(np.float64) - b.astype(np.float64)) / (1 << (bits - 8))
+        # Of 8 bits, all that is seen of errors are the samples that fall to the other side of a half.
+        assert off.mean() < 0.25 / digits
+        assert off.max() < 2 if dtype is torch.bfloat16 else off.max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("form", [("YUV", "420", 8, False), ("YUV", "422", 16, False), ("RGB", "444", 16, True)])
+def test_exports_with_static_shapes(form: tuple[ColourFamily, str, int, bool], dtype: torch.dtype) -> None:
+    family, subsampling, bits, is_float = form
+    spec = make_spec(2, (12, 16), family, subsampling, bits, is_float=is_float)
+    graph = PlanesGraph(random_network("realtime", 2, blocks=1), spec, dtype=dtype, dither="none" if is_float else "ordered")
+    planes = tuple(tensors(noise(spec.source)))
+    program = torch.export.export(graph, planes, strict=True)
+    assert not program.range_constraints
+    found, expected = program.module()(*planes), graph(*planes)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", ["stream", "stream 8", "photo"])
+def test_every_kind_of_body_exports(name: str) -> None:
+    spec = make_spec(2, (12, 16))
+    graph = PlanesGraph(random_network(name, 2, blocks=1), spec)
+    planes = tuple(tensors(noise(spec.source)))
+    found = torch.export.export(graph, planes, strict=True).module()(*planes)
+    assert all(torch.equal(a, b) for a, b in zip(found, graph(*planes), strict=True))
+
+
+def test_every_16_bit_sample_survives_the_seams() -> None:
+    fmt = make_spec(2, (256, 256), bits=16).source
+    codes = np.arange(65536, dtype=np.uint16).reshape(1, 1, 256, 256)
+    numbers = widen(torch.from_numpy(codes.view(np.int16)), fmt, torch.float32)
+    assert np.array_equal(numbers.numpy(), codes.astype(np.float32))
+    assert np.array_equal(narrow(numbers, fmt).numpy().view(np.uint16), codes)
+
+
+def test_integers_are_clamped() -> None:
+    network = random_network("realtime", 2, blocks=1)
+    assert network.variant == "realtime"
+    network.conv_out.weight.data *= 1000
+    spec = make_spec(2, (16, 16), bits=10)
+    for plane in by_graph(PlanesGraph(network, spec), noise(spec.source)):
+        assert plane.min() == 0 and plane.max() == 1023
+
+
+def test_ordered_dither_keeps_the_mean() -> None:
+    pattern = bayer()
+    assert sorted(pattern.flatten().tolist()) == [(2 * i - 63) / 128 for i in range(64)]
+    network = random_network("realtime", 2, blocks=0)
+    network.detail_gain.data.zero_()  # type: ignore[union-attr]
+    spec = make_spec(2, (32, 32), "GRAY", bits=32, is_float=True, to_bits=8, range_=Range.FULL)
+    flat = [np.full((32, 32), 100.3125 / 255, np.float32)]
+    (dithered,) = by_graph(PlanesGraph(network, spec, dither="ordered"), flat)
+    assert set(np.unique(dithered)) == {100, 101}
+    assert dithered.mean() == pytest.approx(100.3125, abs=1e-3)
+    (rounded,) = by_graph(PlanesGraph(network, spec), flat)
+    assert set(np.unique(rounded)) == {100}
+
+
+@pytest.mark.parametrize("name", ["realtime", "stream"])
+def test_folding_saves_operations(name: str) -> None:
+    network, spec = random_network(name, 2), make_spec(2, (540, 960))
+    planes = tensors([np.zeros(shape, np.uint8) for shape in spec.source.shapes])
+    folded = count(PlanesGraph(network, spec), *planes)
+    plain = count(network, torch.empty(1, 3, 540, 960))
+    assert folded.multiply_adds < (0.6 if name == "realtime" else 0.75) * plain.multiply_adds
+    assert folded.bytes_moved < plain.bytes_moved
+
+
+def test_count_knows_groups_and_products() -> None:
+    conv = torch.nn.Conv2d(4, 8, 3, padding=1, groups=4, bias=False)
+    operations = count(conv, torch.empty(1, 4, 5, 6))
+    assert operations.multiply_adds == 8 * 30 * 9
+    assert operations.bytes_moved == 4 * (4 * 30 + 8 * 9 + 8 * 30)
+    assert count(torch.nn.Linear(4, 8, bias=False), torch.empty(3, 4)).multiply_adds == 3 * 4 * 8
+
+
+def test_errors_say_what_would_be_right() -> None:
+    network, spec = random_network("realtime", 2, blocks=0), make_spec(2, (8, 8))
+    with pytest.raises(ParagonSR2Error, match=r"dtype is torch.int8: expected torch.float32, float16, bfloat16"):
+        PlanesGraph(network, spec, dtype=torch.int8)
+    with pytest.raises(ParagonSR2Error, match="dither is 'noise': expected 'none' or 'ordered'"):
+        PlanesCore(network, spec, dtype=torch.float32, dither="noise")  # type: ignore[arg-type]
+    with pytest.raises(ParagonSR2Error, match="dither is 'ordered' for a target of floats"):
+        PlanesGraph(network, make_spec(2, (8, 8), to_bits=32), dither="ordered")
