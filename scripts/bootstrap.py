@@ -37,6 +37,13 @@ def run_inside(extra: str) -> None:
     sys.exit(subprocess.run([PYTHON, *sys.argv], check=False).returncode)
 
 
+def _has_pip() -> bool:
+    """Whether the environment is whole and of this Python; an interruption leaves half of one."""
+    question = "import pip, sys; print(sys.version)"
+    done = subprocess.run([PYTHON, "-c", question], capture_output=True, text=True, check=False) if PYTHON.exists() else None
+    return done is not None and done.stdout.strip() == sys.version
+
+
 def prepare(extra: str) -> None:
     """Make the environment, install the package in place with the extra, and tell VapourSynth where its Python is."""
     described = (ROOT / "setup.cfg").read_bytes() + str(ROOT).encode() + sys.version.encode()
@@ -44,8 +51,8 @@ def prepare(extra: str) -> None:
     current = hashlib.sha256(described).hexdigest()
     if not stamp.exists() or stamp.read_text() != current:
         print(f"Setting up {VENV} (PyTorch is some gigabytes, once)", file=sys.stderr)
-        if not PYTHON.exists():
-            venv.create(VENV, with_pip=True)
+        if not _has_pip():
+            venv.create(VENV, with_pip=True, clear=True)
         pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*map(str, pip), "--editable", f"{ROOT}[{extra}]"], check=True)
         stamp.write_text(current)

@@ -36,14 +36,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=1920)
     parser.add_argument("--height", type=int, default=1080)
-    parser.add_argument("--all", action="store_true", help="photo and pro too, whose attention takes a while to follow")
     arguments = parser.parse_args()
     size = (arguments.width, arguments.height)
     table = Table(title=f"YUV420P8, {size[0]}x{size[1]}, float32, for each input pixel")
     for column in ("network", "scale", "multiply-adds", "folded", "", "bytes moved", "folded", "", "operators", "folded"):
         table.add_column(column, justify="left" if column == "network" else "right")
-    names = [name for name, spec in VARIANTS.items() if arguments.all or spec.window is None]
-    for name in names:
+    for name in VARIANTS:
         for scale in SCALES:
             table.add_row(name, f"{scale}x", *row(ParagonSR2(name, scale), *size))
     table.add_section()

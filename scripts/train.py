@@ -46,9 +46,7 @@ def train(arguments: argparse.Namespace) -> None:
         TextColumn("{task.fields[rate]:.1f} steps/s  loss {task.fields[loss]:.5f}  {task.fields[psnr]}"),
     )
     with Progress(*columns, disable=not sys.stdout.isatty()) as bar:
-        task = bar.add_task(
-            config.name, total=config.train.total_iter, completed=run.step, rate=0.0, loss=float("nan"), psnr=""
-        )
+        task = bar.add_task(config.name, total=config.train.total_iter, completed=run.step, rate=0.0, loss=float("nan"), psnr="")
 
         def report(progress: trainer.Progress) -> None:
             bar.update(task, completed=progress.step, rate=progress.steps_per_second, loss=progress.loss)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from vs_paragonsr2.backends.reference import apply_matrix, downsample, upsample
 from vs_paragonsr2.colour import (
     ClipSpec,
-    ColourFamily,
     Colorimetry,
+    ColourFamily,
     Matrix,
     PlaneFormat,
     Range,
@@ -22,6 +22,7 @@ from vs_paragonsr2.colour import (
     siting_offsets,
     yuv_to_rgb,
 )
+from vs_paragonsr2.graph import PlanesCore
 from vs_paragonsr2.network import LegacyParagonSR2, Network, ParagonSR2
 from vs_paragonsr2.network.legacy import LegacyGroup
 from vs_paragonsr2.network.paragonsr2 import BlockGroup
@@ -128,3 +129,8 @@ def plain_route(network: nn.Module, spec: ClipSpec, planes: Sequence[Tensor]) ->
         top, left = (value.shape[2] - height) // 2, (value.shape[3] - width) // 2
         out.append(value[:, :, top : top + height, left : left + width] * scale + offset)
     return out
+
+
+def sums(core: PlanesCore, planes: Sequence[Tensor]) -> list[Tensor]:
+    """The target's planes, one tensor each, before they are rounded and clamped."""
+    return [plane for group in core.sums(*planes) for plane in group.split(1, 1)]

@@ -14,6 +14,7 @@ from conftest import golden
 from torch import Tensor
 
 from vs_paragonsr2 import ParagonSR2Error, load_network
+from vs_paragonsr2 import arguments as arguments_room
 from vs_paragonsr2 import checkpoint as checkpoint_room
 from vs_paragonsr2.network import SCALES, VARIANTS, LegacyParagonSR2, ParagonSR2
 
@@ -228,8 +229,59 @@ def test_runs_nothing_from_a_pickle(tmp_path: Path, tensors: Tensors) -> None:
     assert trace.exists()  # it would have run
 
 
+class FillsMemory:
+    def __reduce__(self) -> tuple[object, ...]:
+        return bytearray, (10**12,)
+
+
+def test_what_a_pickle_may_name_is_checked_before_it_is_loaded(tmp_path: Path, tensors: Tensors) -> None:
+    """PyTorch's own loader lets a bytearray of any size pass."""
+    torch.save({**tensors, "more": FillsMemory()}, tmp_path / "a.pth")
+    with pytest.raises(ParagonSR2Error, match="other than tensors .*bytearray"):
+        load_network(tmp_path / "a.pth")
+
+
+def test_dictionaries_within_themselves_come_to_an_end(tmp_path: Path, tensors: Tensors) -> None:
+    endless: dict[str, object] = {}
+    endless["self"] = endless
+    wide: dict[str, object] = {"end": torch.zeros(1)}
+    for _ in range(60):
+        wide = {"a": wide, "b": wide}
+    for tree in (endless, wide):
+        torch.save(tree, tmp_path / "a.pth")
+        with pytest.raises(ParagonSR2Error, match="not a ParagonSR2 checkpoint"):
+            load_network(tmp_path / "a.pth")
+
+
+def test_refuses_tensors_without_values(tmp_path: Path, tensors: Tensors) -> None:
+    torch.save({**tensors, "conv_in.bias": torch.zeros(16, device="meta")}, tmp_path / "a.pth")
+    with pytest.raises(ParagonSR2Error, match="other than tensors|on meta; expected"):
+        load_network(tmp_path / "a.pth")
+
+
+def test_refuses_what_is_no_regular_file(tmp_path: Path) -> None:
+    (tmp_path / "zero.pth").symlink_to("/dev/zero")
+    (tmp_path / "folder.safetensors").mkdir()
+    with (tmp_path / "large.pth").open("wb") as file:
+        file.truncate(40 * 2**30)  # takes no room
+    for name, said in (("zero.pth", "regular"), ("folder.safetensors", "regular"), ("large.pth", "40960 MiB, and no ParagonSR2")):
+        with pytest.raises(ParagonSR2Error, match=f"path is .*{name}.*{said}"):
+            load_network(tmp_path / name)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_other_defaults_of_torch_change_nothing(dtype: torch.dtype) -> None:
+    torch.set_default_dtype(dtype)
+    try:
+        network = load_network(golden("realtime_x2"))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+
+
 def test_refuses_what_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint_room, "MAX_BYTES", 100_000)
+    for room in (arguments_room, checkpoint_room):
+        monkeypatch.setattr(room, "MAX_CHECKPOINT_BYTES", 100_000)
     with zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", bytes(10_000_000))
     with pytest.raises(ParagonSR2Error, match="unpacks to 10 MiB"):
@@ -240,13 +292,13 @@ def test_refuses_what_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_refuses_no_file_and_other_suffixes(tmp_path: Path) -> None:
-    with pytest.raises(ParagonSR2Error, match="no such checkpoint"):
+    with pytest.raises(ParagonSR2Error, match="path is .*there is no such file"):
         load_network(tmp_path / "none.safetensors")
     (tmp_path / "a.onnx").write_bytes(b"onnx")
     with pytest.raises(ParagonSR2Error, match="ends in .safetensors, .pth or .pt"):
         load_network(tmp_path / "a.onnx")
     for path in (None, 3, "nul\0.pth", "long" * 5000 + ".pth"):
-        with pytest.raises(ParagonSR2Error, match="no such checkpoint|path is .*expected the path of a checkpoint"):
+        with pytest.raises(ParagonSR2Error, match="path is .*(there is no such file|expected the path of a checkpoint)"):
             load_network(path)
     with pytest.raises(ParagonSR2Error, match="attention_mode is 'fast'"):
         load_network(golden("realtime_x2"), attention_mode="fast")

@@ -79,5 +79,10 @@ def test_refuses_arguments_that_mean_nothing(name: str, value: object) -> None:
 
 @pytest.mark.parametrize("fmt", [vs.GRAY32, vs.core.query_video_format(vs.YUV, vs.INTEGER, 32, 0, 0).id])
 def test_refuses_integers_of_32_bits(fmt: int) -> None:
-    with pytest.raises(ParagonSR2Error, match="format is .*expected YUV, RGB or GRAY with integer samples of 8 to 16 bits"):
+    with pytest.raises(ParagonSR2Error, match="clip's format is .*expected YUV, RGB or GRAY with integer samples of 8 to 16 bits"):
         source(fmt)
+
+
+def test_refuses_chroma_of_one_sample_in_eight() -> None:
+    with pytest.raises(ParagonSR2Error, match="at most four luma samples for one of chroma"):
+        source(vs.core.query_video_format(vs.YUV, vs.INTEGER, 8, 3, 0).id)

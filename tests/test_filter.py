@@ -225,7 +225,7 @@ def test_refuses_variable_formats_and_sizes() -> None:
 def test_refuses_what_is_no_clip() -> None:
     refused("clip is 'video.mkv': expected a video clip", "video.mkv")
     refused("clip is .*AudioNode.*: expected a video clip", vs.core.std.BlankAudio())
-    refused("format is Gray32", vs.core.std.BlankClip(format=vs.GRAY32))
+    refused("clip's format is Gray32", vs.core.std.BlankClip(format=vs.GRAY32))
 
 
 @pytest.mark.parametrize(
@@ -252,6 +252,7 @@ def test_refuses_what_is_no_clip() -> None:
         ({"device_index": -1}, "device_index is -1: expected a whole number of 0"),
         ({"num_streams": 0}, "num_streams is 0: expected a whole number of 1"),
         ({"num_streams": 1.5}, "num_streams is 1.5: expected a whole number"),
+        ({"output_format": vs.GRAY32, "clip": vs.core.std.BlankClip(format=vs.GRAY8)}, "output_format is Gray32: expected"),
         ({"output_format": vs.RGB24}, "output_format is RGB24: expected one of the clip's own colour family, YUV"),
         ({"output_format": 12345}, "output_format is 12345: expected a format such as vs.YUV420P10"),
         ({"output_format": "YUV420P10"}, "output_format is 'YUV420P10': expected a format"),

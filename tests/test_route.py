@@ -109,9 +109,7 @@ def test_output_format(fmt: int, output_format: int) -> None:
     family = vs.core.get_video_format(fmt).color_family
     color_range = 1 if family == vs.RGB else 0
     clip = clip_of([planes], fmt, _Matrix=0 if family == vs.RGB else 1)
-    expected = upscaled_by_hand(
-        planes, fmt, load_network(MODEL), BORDER, output_format, matrix=1, range=color_range, chromaloc=0
-    )
+    expected = upscaled_by_hand(planes, fmt, load_network(MODEL), BORDER, output_format, matrix=1, range=color_range, chromaloc=0)
     by_id = upscale(clip, MODEL, output_format=output_format)
     assert by_id.format.id == output_format
     assert_same(planes_at(by_id), expected, output_format)
@@ -129,9 +127,7 @@ def test_output_format(fmt: int, output_format: int) -> None:
     color_range=st.sampled_from([0, 1]),
     siting=st.integers(0, 5),
 )
-def test_any_size(
-    subsampling: str, samples: str, columns: int, rows: int, matrix: Matrix, color_range: int, siting: int
-) -> None:
+def test_any_size(subsampling: str, samples: str, columns: int, rows: int, matrix: Matrix, color_range: int, siting: int) -> None:
     """From a single chroma sample up, odd numbers of them, and odd luma sizes where the format has no subsampling."""
     ss_w, ss_h = SUBSAMPLINGS[subsampling]
     planes = random_planes(yuv(subsampling, samples), columns << ss_w, rows << ss_h)

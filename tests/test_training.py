@@ -81,6 +81,9 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, shard: 
     resumed = Trainer(config, tmp_path / "parts", CPU)
     assert resumed.step == 4
     resumed.run(lambda progress: None)
+    for run in ("whole", "parts"):
+        log = (tmp_path / run / "log.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in log] == [5, 10, 15, 20]
     for a, b in ((whole.network, resumed.network), (whole.average, resumed.average)):
         for name, tensor in a.state_dict().items():
             assert torch.equal(tensor, b.state_dict()[name]), name
@@ -153,6 +156,11 @@ def test_a_sampler_resumes(shard: Path) -> None:
             r"losses\[0\].type is 'GANLoss': expected L1Loss",
         ),
         ({"train": {"total_iter": 5, "grad_clip": "some"}}, "train.grad_clip is 'some': expected float"),
+        ({"logger": {"print_freq": 0}}, "logger.print_freq is 0: expected 1 or more"),
+        ({"train": {"total_iter": 5, "losses": []}}, "train.losses is empty"),
+        ({"train": {"total_iter": 5, "optim_g": {"betas": [0.9]}}}, r"betas is \[0.9\]"),
+        ({"train": {"total_iter": 5, "optim_g": {"lr": -1}}}, "train.optim_g.lr is -1.0: expected 0 or more"),
+        ({"network_g": {"type": "paragonsr2_realtime", "scale": 4}}, "network_g.scale is 4: expected the file's scale, 2"),
         ({"train": 7}, "train is 7: expected keys and values"),
     ],
 )
@@ -186,8 +194,22 @@ def test_weights_of_another_scale_start_a_model(tmp_path: Path, shard: Path) -> 
     assert network.scale == 4
     assert torch.equal(network.conv_mid.weight.detach(), load_network(golden("realtime_x2")).conv_mid.weight)
     config.path.pretrain_network_g = golden("stream_x2")
-    with pytest.raises(ParagonSR2Error, match="pretrain_network_g is .*not a checkpoint of paragonsr2_realtime"):
+    with pytest.raises(ParagonSR2Error, match="pretrain_network_g is .*stream of version 11: expected realtime of version 11"):
         Trainer(config, tmp_path / "other", CPU)
+    config.path.pretrain_network_g = golden("v10_realtime_x2")
+    with pytest.raises(ParagonSR2Error, match="realtime of version 10: expected realtime of version 11"):
+        Trainer(config, tmp_path / "older", CPU)
+
+
+def test_another_run_is_not_resumed(tmp_path: Path, shard: Path) -> None:
+    config = load_config(config_file(tmp_path, shard, 2))
+    Trainer(config, tmp_path / "run", CPU).run(lambda progress: None)
+    other = load_config(config_file(tmp_path, shard, 3))
+    with pytest.raises(ParagonSR2Error, match="train is .*the run in .* has .*use another folder"):
+        Trainer(other, tmp_path / "run", CPU)
+    (tmp_path / "run/state.pt").write_bytes(b"half")
+    with pytest.raises(ParagonSR2Error, match="no state of a run"):
+        Trainer(config, tmp_path / "run", CPU)
 
 
 def test_no_data_is_named(tmp_path: Path) -> None:

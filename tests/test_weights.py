@@ -12,9 +12,7 @@ from vs_paragonsr2 import ParagonSR2Error, load_network, shipped_models
 from vs_paragonsr2.weights import find_model
 
 ROOT = Path(__file__).resolve().parents[1]
-FIND = (
-    "import vs_paragonsr2, vs_paragonsr2.weights as w\nprint(vs_paragonsr2.__file__, w.find_model('realtime', 2).path, sep='|')"
-)
+FIND = "import vs_paragonsr2, vs_paragonsr2.weights as w\nprint(vs_paragonsr2.__file__, w.find_model('realtime', 2).path, sep='|')"
 
 
 def found_by(folder: Path, **environment: str) -> tuple[Path, Path]:
@@ -84,7 +82,5 @@ def test_the_hash_is_the_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["", "Realtime", "realtime_2x", "folder/model"])
 def test_unknown_names_are_told_what_there_is(model: str) -> None:
-    with pytest.raises(
-        ParagonSR2Error, match=r"expected a shipped model \('realtime'.*\) or the path of a file in .safetensors"
-    ):
+    with pytest.raises(ParagonSR2Error, match=r"expected a shipped model \('realtime'.*\) or the path of a file in .safetensors"):
         find_model(model, 2)

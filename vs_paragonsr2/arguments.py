@@ -1,8 +1,14 @@
-"""What several rooms ask of the numbers that users give."""
+"""What several rooms ask of the values that users give."""
 
+import os
+import stat
 from numbers import Integral, Real
+from pathlib import Path
 
 from .errors import ParagonSR2Error
+
+MAX_CHECKPOINT_BYTES = 256 * 2**20
+"""The largest checkpoint that is opened: seven times the largest network (pro at 8x) in float64."""
 
 ALPHA_RANGE = "a number from 0 to 100"
 """1 replaces the picture by its low-pass; much more than the few tenths in use would only overflow."""
@@ -18,3 +24,22 @@ def whole_number(parameter: str, value: object, least: int) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ParagonSR2Error(f"{parameter} is {value!r}: expected a whole number of {least} or more")
     return int(value)
+
+
+def checkpoint_file(parameter: str, value: str | os.PathLike[str]) -> Path:
+    """The absolute path of a regular file of a checkpoint's size. Nothing is opened.
+
+    Raises ParagonSR2Error where there is none, or one that is too large.
+    """
+    shown = os.fsdecode(value) if isinstance(value, os.PathLike) else value
+    try:
+        path = Path(shown).resolve(strict=True)
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise ParagonSR2Error(f"{parameter} is {shown!r}: there is no such file ({error})") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ParagonSR2Error(f"{parameter} is {shown!r}: expected a regular file")
+    if status.st_size > MAX_CHECKPOINT_BYTES:
+        size, most = status.st_size / 2**20, MAX_CHECKPOINT_BYTES >> 20
+        raise ParagonSR2Error(f"{parameter} is {shown!r}: {size:.0f} MiB, and no ParagonSR2 checkpoint is larger than {most} MiB")
+    return path

@@ -6,7 +6,8 @@ network is returned only after every tensor has been found right.
 
 import json
 import os
-import pickle
+import pickletools
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from .arguments import ALPHA_RANGE, is_alpha
+from .arguments import ALPHA_RANGE, MAX_CHECKPOINT_BYTES, checkpoint_file, is_alpha
 from .errors import ParagonSR2Error
 from .network import SCALES, VARIANTS, LegacyParagonSR2, Network, ParagonSR2, Variant
 from .network.blocks import AttentionMode
@@ -24,19 +25,22 @@ from .network.blocks import AttentionMode
 if TYPE_CHECKING:
     from .network.legacy import LegacyVariant
 
-MAX_BYTES = 256 * 2**20
-"""The largest file that is opened: seven times the largest network (pro at 8x) in float64."""
-
 WRAPPINGS = ("params_ema.", "params.", "state_dict.", "model.")
 """Where training programs put the weights, the one to prefer first."""
+
+MAX_DEPTH = 4
+"""Of dictionaries within each other."""
+
+TENSOR_PARTS = re.compile(
+    r"collections\.OrderedDict|torch\._utils\._rebuild_(tensor_v2|parameter)|torch\.(\w*Storage|bfloat16|storage\.UntypedStorage)"
+)
+"""What a pickle of tensors names."""
 
 PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 
 
-def load_network(
-    path: str | os.PathLike[str], *, alpha: float | None = None, attention_mode: AttentionMode = "sdpa"
-) -> Network:
+def load_network(path: str | os.PathLike[str], *, alpha: float | None = None, attention_mode: AttentionMode = "sdpa") -> Network:
     """Load a checkpoint of any version.
 
     Args:
@@ -55,7 +59,7 @@ def load_network(
     """
     if not isinstance(path, str | os.PathLike):
         raise ParagonSR2Error(f"path is {path!r}: expected the path of a checkpoint")
-    path = Path(os.fsdecode(path))
+    path = checkpoint_file("path", path)
     if attention_mode not in ("sdpa", "flex"):
         raise ParagonSR2Error(f"attention_mode is {attention_mode!r}: expected 'sdpa' or 'flex'")
     tensors, metadata = _read(path)
@@ -64,7 +68,9 @@ def load_network(
     elif not is_alpha(alpha):
         raise ParagonSR2Error(f"alpha is {alpha!r}: expected {ALPHA_RANGE}")
     build, what = _recognise(tensors, path, attention_mode)
-    network = build(alpha)
+    # Whatever another script made the default: what is promised is float32 on the CPU.
+    with torch.device("cpu"):
+        network = build(alpha).float()
     _verify(tensors, network.state_dict(), path, what)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=True)
     return network.eval()
@@ -72,14 +78,6 @@ def load_network(
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file under their bare names, and its metadata."""
-    try:
-        size = path.stat().st_size
-    except (OSError, ValueError) as error:
-        raise ParagonSR2Error(f"{path}: no such checkpoint ({error})") from error
-    if size > MAX_BYTES:
-        raise ParagonSR2Error(
-            f"{path}: {size / 2**20:.0f} MiB, and no ParagonSR2 checkpoint is larger than {MAX_BYTES >> 20} MiB"
-        )
     if path.suffix == ".safetensors":
         try:
             with safetensors.safe_open(path, "pt") as file:
@@ -105,35 +103,46 @@ def _read_pickle(path: Path) -> object:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-            is_script = any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ParagonSR2Error(f"{path}: truncated, or not written by torch.save of PyTorch 1.6 or later ({error})") from error
-    if unpacked > MAX_BYTES:
-        raise ParagonSR2Error(
-            f"{path}: unpacks to {unpacked / 2**20:.0f} MiB, more than the {MAX_BYTES >> 20} MiB that are read"
-        )
-    if is_script:
-        raise ParagonSR2Error(f"{path}: a TorchScript program; expected the weights alone, as its state_dict")
-    try:
+            if unpacked > MAX_CHECKPOINT_BYTES:
+                raise ParagonSR2Error(
+                    f"{path}: unpacks to {unpacked / 2**20:.0f} MiB, more than the {MAX_CHECKPOINT_BYTES >> 20} MiB that are read"
+                )
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise ParagonSR2Error(f"{path}: a TorchScript program; expected the weights alone, as its state_dict")
+            for name in archive.namelist():
+                if name.endswith("data.pkl"):
+                    _check_pickle(archive.read(name), path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # The library's own text advises loading with code execution, which is not to be repeated to anybody.
-        raise ParagonSR2Error(
-            f"{path}: holds Python objects other than tensors, and nothing of it was run. "
-            "Ask for the state_dict alone, as .safetensors if possible"
-        ) from error
+    except ParagonSR2Error:
+        raise
+    except zipfile.BadZipFile as error:
+        raise ParagonSR2Error(f"{path}: truncated, or not written by torch.save of PyTorch 1.6 or later ({error})") from error
     except Exception as error:  # a malformed archive fails in many ways inside the reader
+        # Its words are left out: they advise loading with code execution, which is not to be repeated to anybody.
         raise ParagonSR2Error(f"{path}: damaged, or no PyTorch checkpoint ({type(error).__name__})") from error
 
 
-def _flatten(tree: object, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The tensors of nested dictionaries under dotted names."""
-    if isinstance(tree, dict):
+def _check_pickle(data: bytes, path: Path) -> None:
+    """Refuse a pickle that names anything but tensors: PyTorch's loader lets more pass, which can fill the memory."""
+    for opcode, argument, _ in pickletools.genops(data):
+        named = opcode.name == "GLOBAL" and str(argument).replace(" ", ".")
+        if opcode.name in ("STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4") or (named and not TENSOR_PARTS.fullmatch(named)):
+            raise ParagonSR2Error(
+                f"{path}: holds Python objects other than tensors ({named or opcode.name}), and nothing of it was run. "
+                "Ask for the state_dict alone, as .safetensors if possible"
+            )
+
+
+def _flatten(tree: object, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of nested dictionaries under dotted names; a dictionary that comes again is left out."""
+    seen = set() if seen is None else seen
+    if isinstance(tree, dict) and id(tree) not in seen and prefix.count(".") < MAX_DEPTH:
+        seen.add(id(tree))
         for key, value in tree.items():
             if isinstance(value, Tensor):
                 yield f"{prefix}{key}", value
             else:
-                yield from _flatten(value, f"{prefix}{key}.")
+                yield from _flatten(value, f"{prefix}{key}.", seen)
 
 
 def _alpha_in(metadata: dict[str, str], path: Path) -> float | None:
@@ -157,9 +166,7 @@ def _recognise(
     """How to build the network that these tensors are of, given alpha, and its name for messages."""
     if "conv_in.weight" not in tensors or not any(name.startswith(("base.", "base_upsampler.")) for name in tensors):
         shown = ", ".join(sorted(tensors)[:3]) or "no tensors at all"
-        raise ParagonSR2Error(
-            f"{path}: not a ParagonSR2 checkpoint. It has {shown}; expected conv_in.weight, base.*, body.*, ..."
-        )
+        raise ParagonSR2Error(f"{path}: not a ParagonSR2 checkpoint. It has {shown}; expected conv_in.weight, base.*, body.*, ...")
     if any(name.startswith("base_upsampler.") for name in tensors):
         return _recognise_legacy(tensors, path)
     first = {name.removeprefix("body.0.blocks.0.") for name in tensors if name.startswith("body.0.blocks.0.")}
@@ -235,7 +242,9 @@ def _verify(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path,
         shape, right = tuple(tensor.shape), tuple(expected[name].shape)
         if shape != right:
             raise ParagonSR2Error(f"{path}: {name} has the shape {shape}; {what} has {right}")
-        if not tensor.is_floating_point() or tensor.layout != torch.strided:
-            raise ParagonSR2Error(f"{path}: {name} is {tensor.layout} {tensor.dtype}; expected dense floating-point weights")
+        if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise ParagonSR2Error(
+                f"{path}: {name} is {tensor.layout} {tensor.dtype} on {tensor.device}; expected dense floating-point weights"
+            )
         if not bool(torch.isfinite(tensor.float()).all()):
             raise ParagonSR2Error(f"{path}: {name} has values that are not finite; a trained checkpoint has none")

@@ -25,16 +25,19 @@ NOT_LINEAR = {
 """Matrices of H.273 that VapourSynth names and that have no fixed linear form on R'G'B'."""
 
 
-def plane_format(fmt: vs.VideoFormat, width: int, height: int) -> PlaneFormat:
+def plane_format(fmt: vs.VideoFormat, width: int, height: int, parameter: str = "clip's format") -> PlaneFormat:
     """A VapourSynth format and size in our terms.
 
-    Raises ParagonSR2Error for samples that are neither integers of 8 to 16 bits nor floats.
+    Raises ParagonSR2Error, naming the parameter, for samples that are neither integers of 8 to 16 bits nor floats, and for chroma
+    that is subsampled by more than four, as the resizer does.
     """
     is_float = fmt.sample_type == vs.FLOAT
     if fmt.color_family not in FAMILIES or (fmt.bits_per_sample > 16 and not is_float):
         raise ParagonSR2Error(
-            f"format is {fmt.name}: expected YUV, RGB or GRAY with integer samples of 8 to 16 bits, half or single floats"
+            f"{parameter} is {fmt.name}: expected YUV, RGB or GRAY with integer samples of 8 to 16 bits, half or single floats"
         )
+    if max(fmt.subsampling_w, fmt.subsampling_h) > 2:
+        raise ParagonSR2Error(f"{parameter} is {fmt.name}: expected at most four luma samples for one of chroma along each axis")
     return PlaneFormat(
         family=FAMILIES[fmt.color_family],
         bits=fmt.bits_per_sample,

@@ -29,6 +29,7 @@ def upscale(
     device: str | None = None,
     device_index: int = 0,
     num_streams: int | None = None,
+    precision: str | None = None,
     output_format: int | vs.VideoFormat | None = None,
     matrix: str | int | None = None,
     color_range: str | int | None = None,
@@ -74,6 +75,8 @@ def upscale(
             raise ParagonSR2Error(f"alpha is {alpha!r}: expected {ALPHA_RANGE}")
         if not isinstance(allow_interlaced, bool):
             raise ParagonSR2Error(f"allow_interlaced is {allow_interlaced!r}: expected True or False")
+        if not isinstance(precision, str | None):
+            raise ParagonSR2Error(f"precision is {precision!r}: expected a word such as 'f32', or None to choose")
         if not isinstance(device, str | None):
             raise ParagonSR2Error(f"device is {device!r}: expected a kind of device, such as 'cpu', or None to choose")
         streams = DEFAULT_STREAMS if num_streams is None else whole_number("num_streams", num_streams, 1)
@@ -83,11 +86,12 @@ def upscale(
             device=load_backend(name).default_device() if device is None else device,
             device_index=whole_number("device_index", device_index, 0),
             num_streams=streams,
+            precision=precision,
             alpha=None if alpha is None else float(alpha),
         )
         checkpoint = find_model(model, scale)
         target_format = source_format if output_format is None else _same_family(output_format, source_format)
-        target = _enlarged(plane_format(target_format, clip.width, clip.height), checkpoint.scale)
+        target = _enlarged(plane_format(target_format, clip.width, clip.height, "output_format"), checkpoint.scale)
         upscaler = Upscaler(checkpoint, source, target, target_format, options, reader, allow_interlaced)
         # Here, so that what is wrong with the model or device is said now, and the first frame does not wait.
         upscaler.session(reader.read({}))
@@ -172,6 +176,10 @@ def _errors_of_vapoursynth(where: str) -> Iterator[None]:
         yield
     except ParagonSR2Error as error:
         raise vs.Error(f"{where}: {error}") from None
+    except vs.Error:
+        raise
+    except Exception as error:
+        raise vs.Error(f"{where}: {type(error).__name__}: {error}") from error
 
 
 @lru_cache(maxsize=64)
@@ -186,9 +194,7 @@ def _constant_format(clip: object) -> vs.VideoFormat:
     if clip.format is None or clip.format.color_family == vs.UNDEFINED:
         raise ParagonSR2Error("clip has a variable format: expected a constant one, as resize.Bicubic(format=...) makes")
     if clip.width == 0:
-        raise ParagonSR2Error(
-            "clip has a variable size: expected a constant one, as resize.Bicubic(width=..., height=...) makes"
-        )
+        raise ParagonSR2Error("clip has a variable size: expected a constant one, as resize.Bicubic(width=..., height=...) makes")
     return clip.format
 
 
@@ -197,9 +203,7 @@ def _same_family(output_format: object, source: vs.VideoFormat) -> vs.VideoForma
     try:
         fmt = output_format if isinstance(output_format, vs.VideoFormat) else vs.core.get_video_format(output_format)
     except (vs.Error, TypeError, ValueError, OverflowError) as error:
-        raise ParagonSR2Error(
-            f"output_format is {output_format!r}: expected a format such as vs.YUV420P10 ({error})"
-        ) from error
+        raise ParagonSR2Error(f"output_format is {output_format!r}: expected a format such as vs.YUV420P10 ({error})") from error
     if fmt is None or fmt.color_family == vs.UNDEFINED:
         raise ParagonSR2Error(f"output_format is {output_format!r}: expected a format such as vs.YUV420P10")
     if fmt.color_family != source.color_family:

@@ -17,7 +17,7 @@ from .colour import ClipSpec, PlaneFormat
 from .errors import ParagonSR2Error
 from .fold import fold
 from .network import Network
-from .stencil import PlanePath, need_of, reach_of
+from .stencil import PlanePath, Size, need_of, reach_of
 from .tiling import border, unit
 
 Dither = Literal["none", "ordered"]
@@ -65,8 +65,9 @@ class PlanesGraph(nn.Module):
         self.halo = self.core.halo
 
     def forward(self, *planes: Tensor) -> tuple[Tensor, ...]:
-        samples = self.core(*(widen(plane, self.spec.source, self.core.wide) for plane in planes))
-        return tuple(narrow(plane, self.spec.target) for plane in samples)
+        samples = self.core.groups(*(widen(plane, self.spec.source, self.core.wide) for plane in planes))
+        # Planes that come out of one convolution are taken apart last, when they are narrow.
+        return tuple(plane for group in samples for plane in narrow(group, self.spec.target).split(1, 1))
 
 
 def seam_dtype(fmt: PlaneFormat) -> torch.dtype:
@@ -108,24 +109,18 @@ class PlanesCore(nn.Module):
         self.dtype = dtype
         self.wide = torch.float64 if dtype is torch.float64 else torch.float32
         coarse = dtype in (torch.float16, torch.bfloat16)
-        # Raw samples save a pass over the planes, and bfloat16 has digits enough for 8 bits. Beyond, it keeps one more of samples
-        # about zero; and float16 has too few small numbers for weights that are divided by the range of samples.
-        raw = not coarse or (dtype is torch.bfloat16 and not source.is_float and source.bits == 8)
-        # 65,535 is too large for float16: the tails count in steps of 8-bit samples.
+        # Raw samples save a pass over the planes. But bfloat16 keeps one more digit of samples about zero; and float16 has too
+        # few small numbers for weights that are divided by the range of samples, and none for 65,535: so the tails count in
+        # steps of 8-bit samples.
         detail_unit = float(1 << (target.bits - 8)) if coarse and not target.is_float else 1.0
-        folded = fold(network, spec, centred=not raw, detail_unit=detail_unit)
+        folded = fold(network, spec, centred=coarse, detail_unit=detail_unit)
 
-        # From the tails back to the planes: how many pixels about the picture each stage has to be given.
-        lost = 0 if any(folded.head.padding) else 1
-        margin = np.max([reach_of(group.tail) for group in folded.groups], 0)
+        # From the tails back to the planes: how many pixels about the picture have to be right at each stage.
+        margin: Size = np.stack([reach_of(group.tail) for group in folded.groups]).max(0)
         for stage in reversed(folded.stages):
             margin = -(-margin // stage.factor) + stage.radius
-        # A network that sees the whole picture gets the border that its zeros and windows ask for.
-        margin = margin + lost if network.window is None else np.array([border(network, spec)] * 2)
-        # And forth again: how many are left behind them, of the features' resolution.
-        left = margin - lost
-        for stage in folded.stages:
-            left = (left - stage.radius) * stage.factor
+        # A network that sees the whole picture gets the border that its zeros and windows ask for; the head reaches one further.
+        margin = margin + 1 if network.window is None else np.array([border(network, spec)] * 2)
         resolution = prod(stage.factor for stage in folded.stages)
 
         size = np.array([source.height, source.width])
@@ -145,7 +140,7 @@ class PlanesCore(nn.Module):
                 given // part[2],
                 size=size,
                 margin=margin,
-                left=left,
+                left=margin * resolution,
                 resolution=resolution,
                 detail_unit=detail_unit,
             )
@@ -153,33 +148,34 @@ class PlanesCore(nn.Module):
         ]
         self.feeds = folded.feeds
         self.slices = [group.planes for group in folded.groups]
-        self.paths = nn.ModuleList(paths).to(self.wide)
+        self.paths: list[PlanePath] = paths
+        self.registered = nn.ModuleList(paths).to(self.wide)
         self.head = folded.head.to(dtype)
         self.stages = nn.Sequential(*folded.stages).to(dtype)
         for path in paths:
             path.tail.to(dtype)
         self.dither = dither == "ordered"
+        self.pattern: Tensor
         self.register_buffer("pattern", bayer().to(self.wide), persistent=False)
         self.requires_grad_(False).eval()
 
     def forward(self, *planes: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.quantise(samples) for samples in self.sums(*planes))
+        return tuple(plane for group in self.groups(*planes) for plane in group.split(1, 1))
+
+    def groups(self, *planes: Tensor) -> list[Tensor]:
+        """The same with the planes that belong together in one tensor: (1, planes, height, width) each."""
+        return [self.quantise(samples) for samples in self.sums(*planes)]
 
     def sums(self, *planes: Tensor) -> list[Tensor]:
-        """The samples of the target before they are rounded and clamped."""
-        fed = [
-            plane if feed == (0.0, 1.0) else (plane - feed[0]) * feed[1] for plane, feed in zip(planes, self.feeds, strict=True)
-        ]
+        """The groups' samples before they are rounded and clamped."""
+        fed = [plane if feed == (0.0, 1.0) else (plane - feed[0]) * feed[1] for plane, feed in zip(planes, self.feeds, strict=True)]
         groups = [path.surround(torch.cat(fed[part], 1)) for part, path in zip(self.slices, self.paths, strict=True)]
         pictures = [path.at_luma(group) for path, group in zip(self.paths, groups, strict=True)]
         features = self.stages(self.head(torch.cat(pictures, 1).to(self.dtype)))
-        out: list[Tensor] = []
-        for path, group in zip(self.paths, groups, strict=True):
-            out += path(group, features).split(1, 1)
-        return out
+        return [path(group, features) for path, group in zip(self.paths, groups, strict=True)]
 
     def quantise(self, samples: Tensor) -> Tensor:
-        """Round and clamp the samples of one plane where they are integers."""
+        """Round and clamp samples where they are integers."""
         if self.target.is_float:
             return samples
         if self.dither:

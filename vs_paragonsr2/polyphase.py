@@ -50,6 +50,14 @@ class Polyphase:
         taps = np.array([[row.get(i, 0.0) for i in range(first, max(used) + 1)] for row in rows])
         return Polyphase(taps, first, self.step * repeats * outer.step // self.phases)
 
+    def grouped(self, cells: int) -> "Polyphase":
+        """The same filter, whose cell is ``cells`` of this one's."""
+        phases, n = self.taps.shape
+        taps = np.zeros((phases * cells, n + (cells - 1) * self.step))
+        for cell in range(cells):
+            taps[cell * phases : (cell + 1) * phases, cell * self.step : cell * self.step + n] = self.taps
+        return Polyphase(taps, self.first, self.step * cells)
+
 
 IDENTITY = Polyphase(np.ones((1, 1)), 0, 1)
 
@@ -100,6 +108,14 @@ class PlaneFilter:
     def dense(self) -> Array:
         """(vertical phases, horizontal phases, rows, columns): the same as one kernel."""
         return np.einsum("tiy,tjx->ijyx", self.vertical, self.horizontal)
+
+    def grouped(self, cells: tuple[int, int]) -> "PlaneFilter":
+        """The same filter, whose cell is so many (rows, columns) of this one's."""
+        axes = [
+            np.stack([Polyphase(term, first, step).grouped(count).taps for term in taps])
+            for taps, first, step, count in zip((self.vertical, self.horizontal), self.first, self.step, cells, strict=True)
+        ]
+        return PlaneFilter(axes[0], axes[1], self.first, (self.step[0] * cells[0], self.step[1] * cells[1]))
 
     @property
     def is_separated(self) -> bool:

@@ -89,7 +89,7 @@ class PlaneStencil(nn.Module):
         super().__init__()
         self.reads = reads
         self.phases = filter_.phases
-        (rows, columns), (height, width), (step_y, step_x) = filter_.phases, filter_.taps, filter_.step
+        (rows, columns), height, (step_y, step_x) = filter_.phases, filter_.taps[0], filter_.step
         self.rows: nn.Conv2d | None = None
         if filter_.is_separated:
             terms = len(filter_.vertical)
@@ -151,7 +151,7 @@ class PlanePath(nn.Module):
         given: samples about the picture that the planes bring with them; what is missing is replicated.
         size: of the source's luma.
         margin: luma samples about the picture that the head is to get.
-        left: pixels about the picture that the body leaves of the features.
+        left: pixels about the picture that the features have.
         resolution: features for a luma sample, along each axis.
         detail_unit: target samples for what the tail gives as 1.
     """

@@ -23,8 +23,8 @@ def border(network: "Network", spec: ClipSpec) -> int:
     reach = network.radius
     if target.family == "YUV":
         reach += -(-2 * max(target.ratios) // network.scale)
-    unit = max(network.window or 1, *source.ratios, *target.ratios)
-    return -(-reach // unit) * unit
+    multiple = max(network.window or 1, *source.ratios, *target.ratios)
+    return -(-reach // multiple) * multiple
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Tile:
 
 
 def unit(spec: ClipSpec) -> tuple[int, int]:
-    """Luma samples of the source, (rows, columns), of which the sides and places of tiles are multiples: whole chroma samples."""
+    """Luma samples of the source, (rows, columns), that make whole chroma samples: sides and places of tiles are multiples."""
     scale = spec.target.height // spec.source.height
     rows, columns = (
         lcm(ratio, reduced // gcd(scale, reduced))
@@ -102,8 +102,8 @@ def tile_spec(spec: ClipSpec, size: tuple[int, int]) -> ClipSpec:
 def tiles(spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int]) -> list[Tile]:
     """Cut a picture into tiles of one size, so that one session serves them all.
 
-    Where the size does not divide the picture, the last tiles begin earlier and overlap the ones before; what they have in common is
-    the same in both.
+    Where the size does not divide the picture, the last tiles begin earlier and overlap the ones before; what they have in
+    common is the same in both.
 
     Args:
         spec: of the whole picture.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from .arguments import checkpoint_file
 from .errors import ParagonSR2Error
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -69,11 +70,7 @@ def find_model(model: str | os.PathLike[str], scale: int | None) -> Model:
         raise ParagonSR2Error(
             f"model is {str(model)!r}: expected a shipped model ({names}) or the path of a file in {', '.join(SUFFIXES)}"
         )
-    try:
-        path = path.resolve(strict=True)
-    except (OSError, ValueError) as error:
-        raise ParagonSR2Error(f"model is {str(model)!r}: there is no such file ({error})") from error
-    return _read_model(path, scale)
+    return _read_model(checkpoint_file("model", model), scale)
 
 
 def _read_model(path: Path, scale: int | None) -> Model:
@@ -82,11 +79,7 @@ def _read_model(path: Path, scale: int | None) -> Model:
         digest = _digest(path, stat.st_mtime_ns, stat.st_size)
     except OSError as error:
         raise ParagonSR2Error(f"model is {str(path)!r}: the file cannot be read ({error.strerror})") from error
-    if scale is None:
-        from .checkpoint import load_network
-
-        scale = load_network(path).scale
-    return Model(path, digest, scale)
+    return Model(path, digest, _scale_in(path, digest) if scale is None else scale)
 
 
 @lru_cache(maxsize=64)
@@ -94,3 +87,11 @@ def _digest(path: Path, mtime_ns: int, size: int) -> str:
     """A script that is run again, as at each seek in mpv, need not read the file again."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _scale_in(path: Path, sha256: str) -> int:
+    """The scale of a checkpoint that nobody has named."""
+    from .checkpoint import load_network
+
+    return load_network(path).scale

@@ -19,7 +19,7 @@ class Backend(Protocol):
         ...
 
 
-BACKENDS = ("reference",)
+BACKENDS = ("openvino", "reference")
 """Names of the backends, the preferred one first."""
 
 

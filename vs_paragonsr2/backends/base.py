@@ -29,6 +29,10 @@ class Options:
     num_streams: int = 1
     """Frames in flight at once."""
 
+    # Precision
+    precision: str | None = None
+    """Of the arithmetic, in the backend's own word, such as ``"f32"`` or ``"bf16"``; None chooses."""
+
     # Network
     alpha: float | None = None
     """Blend of the base path's low-pass; None takes the checkpoint's own."""

@@ -55,6 +55,8 @@ def device_of(options: Options) -> torch.device:
 def open_session(request: Request) -> "ReferenceSession":
     """Load the model and prepare it for one kind of clip. Raises ParagonSR2Error for a bad checkpoint or an absent device."""
     device = device_of(request.options)
+    if request.options.precision not in (None, "f32"):
+        raise ParagonSR2Error(f"precision is {request.options.precision!r}: the reference backend has 'f32'")
     if device.type == "cuda":
         # PyTorch's default, TF32, has ten bits of mantissa. The switch is the process's own, so it is set once and for all.
         torch.backends.cudnn.allow_tf32 = False

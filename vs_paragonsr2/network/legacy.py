@@ -103,9 +103,7 @@ class MultiScaleFusion(nn.Module):
         self.p1 = nn.Conv2d(channels, channels, 1)
         self.p3 = depthwise(channels)
         self.p5 = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
-        self.attn = nn.Sequential(
-            nn.Conv2d(3 * channels, channels, 1), nn.ReLU(), nn.Conv2d(channels, channels, 1), nn.Sigmoid()
-        )
+        self.attn = nn.Sequential(nn.Conv2d(3 * channels, channels, 1), nn.ReLU(), nn.Conv2d(channels, channels, 1), nn.Sigmoid())
         self.proj = nn.Conv2d(channels, channels, 1)
 
     def forward(self, z: Tensor) -> Tensor:

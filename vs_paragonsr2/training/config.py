@@ -172,7 +172,34 @@ def load_config(path: Path) -> TrainingConfig:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ParagonSR2Error(f"{path}: no readable YAML file ({error})") from error
-    return typing.cast(TrainingConfig, _build(TrainingConfig, tree, ""))
+    config = typing.cast(TrainingConfig, _build(TrainingConfig, tree, ""))
+    _check_values(config)
+    return config
+
+
+def _check_values(config: TrainingConfig) -> None:
+    """Refuse numbers that cannot be worked with."""
+    train, data = config.train, config.datasets.train
+    for key, value, least in (
+        ("datasets.train.lq_size", data.lq_size, 1),
+        ("datasets.train.batch_size_per_gpu", data.batch_size_per_gpu, 1),
+        ("train.total_iter", train.total_iter, 1),
+        ("train.warmup_iter", train.warmup_iter, 0),
+        ("val.val_freq", config.val.val_freq, 1),
+        ("logger.print_freq", config.logger.print_freq, 1),
+        ("train.grad_clip", train.grad_clip, 0),
+        ("train.optim_g.lr", train.optim_g.lr, 0),
+        ("train.optim_g.weight_decay", train.optim_g.weight_decay, 0),
+    ):
+        if not value >= least:
+            raise ParagonSR2Error(f"{key} is {value}: expected {least} or more")
+    if len(train.optim_g.betas) != 2 or not all(0 <= beta < 1 for beta in (*train.optim_g.betas, train.ema_decay)):
+        found = f"train.optim_g.betas is {train.optim_g.betas} and train.ema_decay {train.ema_decay}"
+        raise ParagonSR2Error(f"{found}: expected two numbers and one, each of 0 or more and below 1")
+    if not train.losses:
+        raise ParagonSR2Error("train.losses is empty: expected at least one loss")
+    if config.network_g.scale not in (None, config.scale):
+        raise ParagonSR2Error(f"network_g.scale is {config.network_g.scale}: expected the file's scale, {config.scale}, or none")
 
 
 def _build(kind: type[Any], value: object, place: str) -> Any:

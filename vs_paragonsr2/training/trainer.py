@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from ..backends.reference import ReferenceSession
 from ..checkpoint import load_network
+from ..colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from ..errors import ParagonSR2Error
 from ..metrics import psnr_luma
-from ..network import ParagonSR2
+from ..network import Network, ParagonSR2
 from .config import TrainingConfig
 from .data import Pair, PatchSampler, find_shards, read_pairs
 from .start import leave_linear_regime
@@ -35,18 +37,20 @@ class Progress:
     psnr: float | None
 
 
-@torch.inference_mode()
-def upscale_picture(network: torch.nn.Module, low: NDArray[np.uint8], border: int = 32) -> NDArray[np.uint8]:
-    """Upscale one 8-bit RGB picture (H, W, 3) with a network of the room ``network``, its borders replicated."""
-    parameter = next(network.parameters())
-    x = torch.from_numpy(low.copy()).to(parameter).permute(2, 0, 1)[None] / 255
-    y = network(torch.nn.functional.pad(x, (border,) * 4, mode="replicate"))
-    scale = y.shape[-1] // (low.shape[1] + 2 * border)
-    crop = slice(border * scale, -border * scale)
-    return (y[0, :, crop, crop].permute(1, 2, 0) * 255).round().clamp(0, 255).byte().cpu().numpy()
+def upscale_picture(network: Network, low: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Upscale one 8-bit RGB picture (H, W, 3), as the filter's reference backend does."""
+    height, width = low.shape[:2]
+    source = PlaneFormat("RGB", 8, False, 0, 0, width, height)
+    target = replace(source, width=width * network.scale, height=height * network.scale)
+    # The matrix and the siting mean nothing to RGB.
+    spec = ClipSpec(source, target, Colorimetry(Matrix.BT709, Range.FULL, Siting.LEFT))
+    session = ReferenceSession(network, spec, next(network.parameters()).device, 1)
+    high = np.empty((target.height, target.width, 3), np.uint8)
+    session.run([low[..., plane] for plane in range(3)], [high[..., plane] for plane in range(3)])
+    return high
 
 
-def mean_psnr(network: torch.nn.Module, pairs: list[Pair], scale: int) -> float:
+def mean_psnr(network: Network, pairs: list[Pair], scale: int) -> float:
     """Mean luma PSNR in dB over the pairs."""
     return float(np.mean([psnr_luma(upscale_picture(network, pair.low), pair.high, scale) for pair in pairs]))
 
@@ -103,14 +107,14 @@ class Trainer:
         while self.step < self.config.train.total_iter:
             losses.append(self._train_step())
             last = self.step == self.config.train.total_iter
-            if self.step % every == 0 or last:
-                psnr = None
-                if self.pairs and (self.step % self.config.val.val_freq == 0 or last):
-                    psnr = mean_psnr(self.average, self.pairs, self.config.scale)
+            measured = bool(self.pairs) and (self.step % self.config.val.val_freq == 0 or last)
+            if self.step % every == 0 or measured or last:
+                rate = len(losses) / (time.monotonic() - since)
                 loss = float(torch.stack(losses).mean())
                 if not math.isfinite(loss):
                     raise ParagonSR2Error(f"the loss is {loss} at step {self.step}: lower train.optim_g.lr or train.grad_clip")
-                progress = Progress(self.step, loss, len(losses) / (time.monotonic() - since), psnr)
+                psnr = mean_psnr(self.average, self.pairs, self.config.scale) if measured else None
+                progress = Progress(self.step, loss, rate, psnr)
                 self._log(progress)
                 report(progress)
                 losses.clear()
@@ -150,12 +154,14 @@ class Trainer:
         return loss.detach()
 
     def _start_from(self, path: Path) -> None:
-        """Take over the tensors that fit from another checkpoint of the same variant."""
-        source = load_network(path).state_dict()
-        own = self.network.state_dict()
-        fitting = {k: v for k, v in source.items() if k in own and v.shape == own[k].shape}
-        if not {"conv_in.weight", "conv_mid.weight"} <= fitting.keys():
-            raise ParagonSR2Error(f"path.pretrain_network_g is {path}: not a checkpoint of {self.config.network_g.type}")
+        """Take over the tensors that fit from another checkpoint of the same variant and version."""
+        source, own = load_network(path), self.network.state_dict()
+        if (source.variant, source.version) != (self.network.variant, self.network.version):
+            raise ParagonSR2Error(
+                f"path.pretrain_network_g is {path}, {source.variant} of version {source.version}: "
+                f"expected {self.network.variant} of version {self.network.version}"
+            )
+        fitting = {k: v for k, v in source.state_dict().items() if k in own and v.shape == own[k].shape}
         self.network.load_state_dict(fitting, strict=False)
 
     def _log(self, progress: Progress) -> None:
@@ -164,6 +170,7 @@ class Trainer:
 
     def _state(self) -> dict[str, Any]:
         return {
+            "config": self._fixed(),
             "step": self.step,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -179,12 +186,30 @@ class Trainer:
         save_checkpoint(self.average, self.out / f"{self.config.name}.safetensors")
 
     def _load_state(self) -> None:
-        state = torch.load(self.out / "state.pt", map_location=self.device, weights_only=True)
+        """Go on where ``state.pt`` stands; what the log says of later steps will be done again, and is dropped from it."""
+        path = self.out / "state.pt"
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            config = state["config"]
+        except Exception as error:  # a damaged archive fails in many ways inside the reader
+            raise ParagonSR2Error(
+                f"{path}: no state of a run ({type(error).__name__}); use another folder"
+            ) from error
+        for part, current in self._fixed().items():
+            if config[part] != current:
+                raise ParagonSR2Error(f"{part} is {current}: the run in {self.out} has {config[part]}; use another folder")
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.sampler.generator.set_state(state["generator"].cpu())
+        log = self.out / "log.jsonl"
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
+        log.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step), encoding="utf-8")
+
+    def _fixed(self) -> dict[str, Any]:
+        """What of the configuration a run has to keep to end as it would have without an interruption."""
+        return {"scale": self.config.scale, "network_g": asdict(self.config.network_g), "train": asdict(self.config.train)}
 
 
 def save_checkpoint(network: ParagonSR2, path: Path) -> None:

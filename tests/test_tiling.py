@@ -1,0 +1,221 @@
+"""Tiles with a halo of exactly the receptive field give the whole picture."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from plain import SUBSAMPLINGS, make_spec, random_network, random_samples, sums
+from torch import Tensor
+
+from vs_paragonsr2.colour import ClipSpec, ColourFamily
+from vs_paragonsr2.errors import ParagonSR2Error
+from vs_paragonsr2.graph import PlanesCore
+from vs_paragonsr2.network import Network
+from vs_paragonsr2.tiling import Rectangle, border, tile_size, tile_spec, tiles, unit
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def in_tiles(network: Network, spec: ClipSpec, planes: list[Tensor], most: tuple[int, int], dtype: torch.dtype) -> list[Tensor]:
+    """The picture from tiles of at most a size, as a backend would do it."""
+    size = tile_size(spec, most)
+    core = PlanesCore(network, tile_spec(spec, size), dtype=dtype, padded=True)
+    ratios = [(1, 1)] + [spec.source.ratios] * (len(planes) - 1)
+    target_ratios = [(1, 1)] + [spec.target.ratios] * (len(planes) - 1)
+    out = [torch.full((1, 1, *shape), torch.nan, dtype=dtype) for shape in spec.target.shapes]
+    for tile in tiles(spec, size, core.halo):
+        parts = []
+        for plane, ratio in zip(planes, ratios, strict=True):
+            rectangle, ((above, below), (left, right)) = tile.source_of(ratio)
+            rows, columns = rectangle.slices
+            parts.append(F.pad(plane[:, :, rows, columns], (left, right, above, below), mode="replicate"))
+        for whole, part, ratio in zip(out, sums(core, parts), target_ratios, strict=True):
+            rows, columns = tile.target.of_plane(ratio).slices
+            assert whole[:, :, rows, columns].shape == part.shape
+            whole[:, :, rows, columns] = part
+    return out
+
+
+CASES = [
+    ("realtime", 2, "420", (34, 46), (16, 20)),
+    ("realtime", 3, "420", (34, 46), (13, 0)),
+    ("realtime", 4, "411", (21, 44), (8, 24)),
+    ("realtime 8", 4, "422", (21, 24), (8, 9)),
+    ("realtime 7", 8, "440", (22, 15), (9, 6)),
+    ("stream", 2, "444", (37, 23), (16, 0)),
+    ("stream", 3, "410", (24, 36), (16, 16)),
+    ("stream 10", 2, "420", (22, 40), (0, 14)),
+    ("stream 7", 2, "420", (30, 20), (16, 16)),
+]
+
+
+@pytest.mark.parametrize(("name", "scale", "subsampling", "size", "most"), CASES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+@torch.inference_mode()
+def test_tiles_equal_the_whole(
+    name: str,
+    scale: int,
+    subsampling: str,
+    size: tuple[int, int],
+    most: tuple[int, int],
+    dtype: torch.dtype,
+    tolerance: float,
+) -> None:
+    network = random_network(name, scale, blocks=1)
+    spec = make_spec(scale, size, subsampling=subsampling, bits=32, is_float=True)
+    planes = [plane.to(dtype) for plane in random_samples(spec.source)]
+    whole = sums(PlanesCore(network, spec, dtype=dtype), planes)
+    for a, b in zip(in_tiles(network, spec, planes, most, dtype), whole, strict=True):
+        assert float((a - b).abs().max()) <= tolerance
+
+
+@torch.inference_mode()
+def test_strips_of_the_full_networks_in_codes() -> None:
+    for name in ("realtime", "stream"):
+        network, spec = random_network(name, 2), make_spec(2, (30, 16))
+        planes = [plane.float() for plane in random_samples(spec.source)]
+        whole = sums(PlanesCore(network, spec, dtype=torch.float32), planes)
+        for a, b in zip(in_tiles(network, spec, planes, (8, 0), torch.float32), whole, strict=True):
+            assert float((a - b).abs().max()) <= 255e-6
+
+
+@torch.inference_mode()
+def test_a_network_that_sees_the_whole_picture_in_one_tile() -> None:
+    """More tiles are approximate; one is the whole."""
+    for name in ("photo", "pro"):
+        network, spec = random_network(name, 2, blocks=1).double(), make_spec(2, (10, 14))
+        planes = random_samples(spec.source)
+        whole = PlanesCore(network, spec, dtype=torch.float64)
+        assert max(whole.halo) == border(network, spec)
+        for a, b in zip(in_tiles(network, spec, planes, (0, 0), torch.float64), sums(whole, planes), strict=True):
+            assert torch.allclose(a, b, rtol=0, atol=1e-9)
+
+
+def changed_span(core: PlanesCore, planes: list[Tensor], plane: int, at: int, axis: int) -> list[tuple[int, int] | None]:
+    """For each target plane, first and last row or column that change with one row or column of a source plane."""
+    poked = [samples.clone() for samples in planes]
+    poked[plane].select(axis + 2, at)[:] += 1.0
+    spans = []
+    for a, b in zip(sums(core, planes), sums(core, poked), strict=True):
+        touched = (a != b).any(3 - axis).flatten().nonzero().flatten()
+        spans.append((int(touched[0]), int(touched[-1])) if len(touched) else None)
+    return spans
+
+
+def make_averages(network: Network) -> None:
+    """Positive weights that add up to 1: nothing cancels or saturates, and the farthest influence is no rounding error."""
+    for key, parameter in network.named_parameters():
+        if not key.startswith("base") and parameter.dim() > 1:
+            weights = parameter.data.abs() + 0.05
+            parameter.data = weights / weights.flatten(1).sum(1).reshape(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("name", ["realtime", "stream", "realtime 7", "stream 8", "stream 7"])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@torch.inference_mode()
+def test_the_halo_is_the_receptive_field(name: str, scale: int, axis: int) -> None:
+    """One luma sample changes the outputs within the halo, and the farthest of them too."""
+    network = random_network(name, scale, blocks=1).double()
+    make_averages(network)
+    length = 90
+    spec = make_spec(scale, (length, 4) if axis == 0 else (4, length), "GRAY", bits=32, is_float=True)
+    core = PlanesCore(network, spec, dtype=torch.float64)
+    halo = core.halo[axis]
+    assert halo == network.radius
+    planes = random_samples(spec.source)
+    (span,) = changed_span(core, planes, 0, 45, axis)
+    assert span is not None
+    # An output of the cell of luma sample k sees k - halo to k + halo.
+    assert (span[0] // scale, span[1] // scale) == (45 - halo, 45 + halo)
+
+
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+@pytest.mark.parametrize("axis", [0, 1])
+@torch.inference_mode()
+def test_the_halo_covers_chroma_and_no_more(subsampling: str, axis: int) -> None:
+    """Whichever plane is poked, no output beyond the halo changes; the last whole chroma sample of the halo is needed."""
+    network = random_network("realtime", 2).double()
+    make_averages(network)
+    spec = make_spec(2, (64, 8) if axis == 0 else (8, 64), subsampling=subsampling, bits=32, is_float=True)
+    core = PlanesCore(network, spec, dtype=torch.float64)
+    planes = random_samples(spec.source)
+    step, reach = unit(spec)[axis], 0
+    for plane, ratio in ((0, 1), (1, spec.source.ratios[axis]), (2, spec.source.ratios[axis])):
+        spans = changed_span(core, planes, plane, 32 // ratio, axis)
+        for span, out_ratio in zip(spans, (1, spec.target.ratios[axis], spec.target.ratios[axis]), strict=True):
+            assert span is not None
+            first, last = span[0] * out_ratio // 2, ((span[1] + 1) * out_ratio - 1) // 2
+            # From the edge of a tile that begins or ends with this output to the poked sample, in luma samples.
+            reach = max(reach, 32 + ratio - (first // step + 1) * step, last // step * step - 32)
+    assert core.halo[axis] - step < reach <= core.halo[axis]
+
+
+def test_the_border_of_the_reference_covers_the_halo() -> None:
+    """But for chroma that is replicated beyond it, which the reference does of itself."""
+    for scale in (2, 3, 4, 8):
+        network, spec = random_network("realtime", scale, blocks=1), make_spec(scale, (8, 8), "RGB")
+        assert max(PlanesCore(network, spec, dtype=torch.float32).halo) <= border(network, spec)
+
+
+@pytest.mark.parametrize("length", range(1, 40))
+def test_tiles_cover_the_picture_once_asked_for_any_size(length: int) -> None:
+    spec = make_spec(2, (length, 40), "GRAY")
+    for side in range(1, length + 5):
+        size = tile_size(spec, (side, 0))
+        assert size[0] <= side and size[1] == 40
+        cut = tiles(spec, size, (3, 0))
+        rows = np.zeros(2 * length, int)
+        for tile in cut:
+            rows[tile.target.slices[0]] += 1
+            (above, below), _ = tile.pads
+            assert tile.source.top - above == tile.target.top // 2 - 3
+            assert tile.source.height + above + below == size[0] + 6
+            assert tile.source.top >= 0 and tile.source.top + tile.source.height <= length
+        assert rows.min() == 1
+        assert len(cut) == -(-length // size[0]) == -(-length // min(side, length))
+
+
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+def test_tiles_keep_chroma_whole(subsampling: str) -> None:
+    for scale in (2, 3):
+        spec = make_spec(scale, (28, 52), subsampling=subsampling)
+        rows, columns = spec.target.ratios
+        size = tile_size(spec, (9, 17))
+        for tile in tiles(spec, size, (8, 12)):
+            for rectangle in (tile.source, tile.target):
+                assert rectangle.top % rows == rectangle.height % rows == 0
+                assert rectangle.left % columns == rectangle.width % columns == 0
+
+
+def test_rectangle_of_a_plane() -> None:
+    assert Rectangle(4, 8, 12, 16).of_plane((1, 2)) == Rectangle(4, 4, 12, 8)
+    assert Rectangle(1, 2, 3, 4).slices == (slice(1, 4), slice(2, 6))
+
+
+@pytest.mark.parametrize("family", ["YUV", "RGB"])
+def test_tile_spec_differs_in_size_alone(family: ColourFamily) -> None:
+    spec = make_spec(3, (30, 40), family, bits=10)
+    small = tile_spec(spec, (10, 8))
+    assert (small.source.height, small.source.width, small.target.height, small.target.width) == (10, 8, 30, 24)
+    assert small.colour == spec.colour
+    assert dataclasses.replace(small.target, height=90, width=120) == spec.target
+
+
+def test_errors_say_what_would_be_right() -> None:
+    spec = make_spec(2, (30, 40))
+    with pytest.raises(ParagonSR2Error, match="tile height is 1: expected 0, for the picture's own, or 2 or more"):
+        tile_size(spec, (1, 0))
+    with pytest.raises(ParagonSR2Error, match="tile width is -4"):
+        tile_size(spec, (0, -4))
+    with pytest.raises(ParagonSR2Error, match=r"size is \(7, 8\) \(rows, columns\): expected multiples of \(2, 2\)"):
+        tiles(spec, (7, 8), (2, 2))
+    with pytest.raises(ParagonSR2Error, match=r"size is \(32, 8\) .* up to \(30, 40\)"):
+        tiles(spec, (32, 8), (2, 2))
+    with pytest.raises(ParagonSR2Error, match=r"halo is \(3, 2\)"):
+        tiles(spec, (8, 8), (3, 2))

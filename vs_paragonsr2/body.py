@@ -1,0 +1,104 @@
+"""The learned body as stages, with all that is linear in it folded.
+
+Layers keep their zero padding. The zeros spoil a rim as wide as the receptive field, and the picture is given so much more about
+it that the rim is cropped once, by the tails. Without padding each residual would need a crop of its own, a copy of all
+features, to save a few rows and columns of arithmetic.
+"""
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .network import LegacyParagonSR2, Network
+from .network.blocks import LayerScale, NanoBlock, PhotoBlock, ProBlock, StreamBlock, WindowAttention
+from .network.legacy import LegacyGroup, LegacyNanoBlock, LegacyStreamBlock, ShuffleStage
+
+
+class Stage(nn.Module):
+    """A part of the body: (N, C, H, W) to (N, C, factor * H, factor * W), right but for ``radius`` input pixels at the borders."""
+
+    def __init__(self, part: nn.Module, radius: int, factor: int = 1) -> None:
+        super().__init__()
+        self.part = part
+        self.radius = radius
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.part(x)
+        return F.pixel_shuffle(x, self.factor) if self.factor > 1 else x
+
+
+def stages(network: Network) -> list[Stage]:
+    """All between ``conv_in`` and the last convolution before the last pixel shuffle, in order. The network is left as it is."""
+    network = deepcopy(network)
+    if isinstance(network, LegacyParagonSR2):
+        return list(_legacy_stages(network))
+    for block in network.blocks():
+        _fold_layer_scale(block)
+    return [Stage(network.body, sum(block.radius for block in network.blocks())), Stage(network.conv_mid, 1)]
+
+
+def _fold_layer_scale(block: NanoBlock | StreamBlock | PhotoBlock | ProBlock) -> None:
+    """Move every LayerScale into the linear layer before it; behind channel attention there is none."""
+    if isinstance(block, NanoBlock):
+        _absorb(block, "scale", block.conv2)
+    elif isinstance(block, StreamBlock):
+        _absorb(block, "scale", block.out)
+    elif isinstance(block, PhotoBlock):
+        _absorb(block, "scale", block.conv2, *([block.attn.proj] if block.attn is not None else []))
+    else:
+        _absorb(block, "scale1", block.conv2)
+        if block.window_attn is not None:
+            _absorb(block, "scale3", block.window_attn.proj)
+        _absorb(block, "scale4", block.token_ca.out_proj)
+    for part in block.modules():
+        if isinstance(part, WindowAttention):
+            part.mode = "sdpa"  # flex attention gives the same numbers, and cannot be traced
+
+
+def _absorb(block: nn.Module, name: str, *layers: nn.Conv2d | nn.Linear) -> None:
+    scale = block.get_submodule(name)
+    if not isinstance(scale, LayerScale):
+        return
+    gain = scale.gamma.detach().flatten()
+    for layer in layers:
+        layer.weight.data *= gain.reshape(-1, *[1] * (layer.weight.dim() - 1))
+        if layer.bias is not None:
+            layer.bias.data *= gain
+    setattr(block, name, nn.Identity())
+
+
+def _legacy_stages(network: LegacyParagonSR2) -> Iterator[Stage]:
+    for group in network.body.modules():
+        if isinstance(group, LegacyGroup):
+            blocks = sum(b.radius for b in group.blocks.modules() if isinstance(b, LegacyNanoBlock | LegacyStreamBlock))
+            yield Stage(group, blocks + group.radius)
+    # b + conv_fuse(b) is one convolution.
+    fuse = network.conv_fuse
+    fuse.weight.data[:, :, 1, 1] += torch.eye(fuse.weight.shape[0], dtype=fuse.weight.dtype)
+    yield Stage(fuse, 1)
+    if network.content_processor is not None:
+        yield Stage(network.content_processor, network.content_processor.radius)
+    # The convolution behind an earlier shuffle stays there: one before the shuffle would be 5x5 and cost 100 multiply-adds
+    # for each pair of channels in place of 72.
+    *earlier, _ = upsampling_convolutions(network)
+    for shuffled, convolution, activation in earlier:
+        yield Stage(shuffled, 1, factor=2)
+        yield Stage(nn.Sequential(convolution, activation or nn.Identity()), 1)
+
+
+def upsampling_convolutions(network: LegacyParagonSR2) -> list[tuple[nn.Conv2d, nn.Conv2d, nn.Module | None]]:
+    """Each ``up_conv`` with the convolution and the activation behind its shuffle."""
+    upsampler = network.detail_upsampler
+    if isinstance(upsampler, ShuffleStage):
+        return [(upsampler.up_conv, network.conv_out, None)]
+    parts = list(upsampler.stages)
+    found = []
+    for i in range(0, len(parts), 3):
+        stage, convolution, activation = (*parts[i:], network.conv_out, None)[:3]
+        assert isinstance(stage, ShuffleStage) and isinstance(convolution, nn.Conv2d)
+        found.append((stage.up_conv, convolution, activation))
+    return found
