@@ -1,5 +1,6 @@
 """Where tests find their files, and the random pictures that they share."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -44,6 +45,12 @@ def random_planes(fmt: int, width: int, height: int, seed: int = 0) -> list[NDAr
         else:
             planes.append(samples.round().astype(np.uint8 if clip.format.bits_per_sample == 8 else np.uint16))
     return planes
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests neither read nor fill the user's cache, in this process or in those that they start."""
+    os.environ["VS_PARAGONSR2_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .network import LegacyParagonSR2, Network
-from .network.blocks import LayerScale, NanoBlock, PhotoBlock, ProBlock, StreamBlock, WindowAttention
+from .network.blocks import LayerScale, NanoBlock, PhotoBlock, ProBlock, StreamBlock, WindowAttention, guarded_product
 from .network.legacy import LegacyGroup, LegacyNanoBlock, LegacyStreamBlock, ShuffleStage
 
 
@@ -31,14 +31,53 @@ class Stage(nn.Module):
         return F.pixel_shuffle(x, self.factor) if self.factor > 1 else x
 
 
+class SplitStream(nn.Module):
+    """StreamBlock without its concatenation and its split, both of which copy all features: the layers about them are split."""
+
+    def __init__(self, block: StreamBlock) -> None:
+        super().__init__()
+        self.dw1, self.dw3 = block.dw1, block.dw3
+        self.fuse1, self.fuse3 = _part(block.fuse, inputs=0), _part(block.fuse, inputs=1)
+        self.fuse3.bias = None  # it is in fuse1
+        self.proj_a, self.proj_b = _part(block.proj, outputs=0), _part(block.proj, outputs=1)
+        self.gate_a, self.gate_b = _part(block.gate, outputs=0), _part(block.gate, outputs=1)
+        self.out = block.out
+        self.guarded = block.guarded
+
+    def forward(self, x: Tensor) -> Tensor:
+        context = self.fuse1(self.dw1(x)) + self.fuse3(self.dw3(x))
+        a, b = self.gate_a(self.proj_a(context)), self.gate_b(self.proj_b(context))
+        return x + self.out(guarded_product(a, b) if self.guarded else a * b)
+
+
+def _part(layer: nn.Conv2d, *, inputs: int | None = None, outputs: int | None = None) -> nn.Conv2d:
+    """The first (0) or second (1) half of a layer's inputs or outputs as a layer of its own."""
+    layer = deepcopy(layer)
+    weight, bias = layer.weight.data, layer.bias
+    if inputs is not None:
+        weight = weight.chunk(2, 1)[inputs]
+        layer.in_channels //= 2
+    if outputs is not None:
+        assert bias is not None
+        weight, bias = weight.chunk(2, 0)[outputs], nn.Parameter(bias.data.chunk(2)[outputs].clone())
+        layer.out_channels //= 2
+        if layer.groups > 1:
+            layer.groups //= 2
+            layer.in_channels //= 2
+    layer.weight, layer.bias = nn.Parameter(weight.clone()), bias
+    return layer
+
+
 def stages(network: Network) -> list[Stage]:
     """All between ``conv_in`` and the last convolution before the last pixel shuffle, in order. The network is left as it is."""
     network = deepcopy(network)
     if isinstance(network, LegacyParagonSR2):
         return list(_legacy_stages(network))
+    radius = sum(block.radius for block in network.blocks())
     for block in network.blocks():
         _fold_layer_scale(block)
-    return [Stage(network.body, sum(block.radius for block in network.blocks())), Stage(network.conv_mid, 1)]
+    blocks = (SplitStream(block) if isinstance(block, StreamBlock) else block for block in network.blocks())
+    return [Stage(nn.Sequential(*blocks), radius), Stage(network.conv_mid, 1)]
 
 
 def _fold_layer_scale(block: NanoBlock | StreamBlock | PhotoBlock | ProBlock) -> None:

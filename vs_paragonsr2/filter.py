@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 import vapoursynth as vs
 
 from .arguments import ALPHA_RANGE, is_alpha, whole_number
-from .backends import BACKENDS, Options, Request, load_backend
+from .backends import Options, Request, choose_backend, load_backend
 from .clipspec import ColorimetryReader, plane_format, whole_property
 from .colour import ClipSpec, Colorimetry, PlaneFormat
 from .errors import ParagonSR2Error
@@ -44,10 +44,13 @@ def upscale(
         model: name of a shipped model (``"realtime"``), or the path of a checkpoint (``.safetensors``, ``.pth``).
         scale: factor on each side, 2, 3, 4 or 8; it must be one that the model has. None takes the model's own, the smallest
             where a name stands for several.
-        backend: ``"reference"``; None takes the best that works here.
-        device: kind of device, for ``"reference"`` ``"cpu"`` or ``"cuda"``. None takes the fastest there is.
+        backend: ``"openvino"``, fast, or ``"reference"``, the plain network in PyTorch. None takes the best that works here.
+        device: kind of device: ``"cpu"`` or ``"cuda"`` for the reference, ``"CPU"``, ``"GPU"`` or ``"NPU"`` for OpenVINO. None takes
+            the backend's fastest.
         device_index: which device of that kind, from 0.
         num_streams: frames computed at once. None chooses.
+        precision: of OpenVINO's arithmetic: ``"f32"``, ``"bf16"`` or ``"f16"``. None takes f32 on a CPU, but bf16 where it has matrix
+            units for it (AMX), and f16 elsewhere.
         output_format: another format of the same colour family, with more bits, floats or other subsampling, as
             ``vs.YUV420P10``. None keeps the clip's.
         matrix: overrides the frames' ``_Matrix``: ``"709"``, ``"170m"``, ``"470bg"``, ``"2020ncl"``, ``"240m"``, ``"fcc"``,
@@ -80,7 +83,7 @@ def upscale(
         if not isinstance(device, str | None):
             raise ParagonSR2Error(f"device is {device!r}: expected a kind of device, such as 'cpu', or None to choose")
         streams = DEFAULT_STREAMS if num_streams is None else whole_number("num_streams", num_streams, 1)
-        name = BACKENDS[0] if backend is None else backend
+        name, why = choose_backend(device) if backend is None else (backend, "")
         options = Options(
             backend=name,
             device=load_backend(name).default_device() if device is None else device,
@@ -94,7 +97,10 @@ def upscale(
         target = _enlarged(plane_format(target_format, clip.width, clip.height, "output_format"), checkpoint.scale)
         upscaler = Upscaler(checkpoint, source, target, target_format, options, reader, allow_interlaced)
         # Here, so that what is wrong with the model or device is said now, and the first frame does not wait.
-        upscaler.session(reader.read({}))
+        if backend is None:
+            upscaler.open_first_that_works(why)
+        else:
+            upscaler.session(reader.read({}))
         return _in_lanes(clip, target, target_format, upscaler, min(streams, vs.core.num_threads, clip.num_frames))
 
 
@@ -119,6 +125,20 @@ class Upscaler:
         self._reader = reader
         self._allow_interlaced = allow_interlaced
         self._latest: tuple[Colorimetry, AnySession] | None = None
+
+    def open_first_that_works(self, why: str) -> None:
+        """Open the likely session with the backend that was chosen, or with the reference where that one cannot; log which."""
+        likely = self._reader.read({})
+        try:
+            self.session(likely)
+        except ParagonSR2Error as error:
+            if self._options.backend == "reference":
+                raise
+            # What ails more than the chosen backend, the reference says too.
+            why = str(error)
+            self._options = replace(self._options, backend="reference")
+            self.session(likely)
+        _log_once(f"upscale: backend {self._options.backend!r}: {why}")
 
     def session(self, colour: Colorimetry) -> AnySession:
         """The session for frames of this meaning, nearly always the one of the frame before."""

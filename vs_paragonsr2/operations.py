@@ -24,7 +24,7 @@ class Operations:
     """How many, views apart."""
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Counter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.multiply_adds = self.bytes_moved = self.operators = 0

@@ -69,8 +69,7 @@ def unit(spec: ClipSpec) -> tuple[int, int]:
     """Luma samples of the source, (rows, columns), that make whole chroma samples: sides and places of tiles are multiples."""
     scale = spec.target.height // spec.source.height
     rows, columns = (
-        lcm(ratio, reduced // gcd(scale, reduced))
-        for ratio, reduced in zip(spec.source.ratios, spec.target.ratios, strict=True)
+        lcm(ratio, reduced // gcd(scale, reduced)) for ratio, reduced in zip(spec.source.ratios, spec.target.ratios, strict=True)
     )
     return rows, columns
 

@@ -1,5 +1,7 @@
 """One file a runtime. A runtime is imported when its backend is asked for, and not before."""
 
+import ctypes
+import sys
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -20,7 +22,31 @@ class Backend(Protocol):
 
 
 BACKENDS = ("openvino", "reference")
-"""Names of the backends, the preferred one first."""
+"""Names of the backends."""
+
+
+def choose_backend(device: str | None) -> tuple[str, str]:
+    """The best backend that works here for a kind of device (None for any), and a few words of why."""
+    if device is not None and device.lower() == "cuda":
+        return "reference", "it is the one for CUDA"
+    if device is None and _has_cuda():
+        return "reference", "PyTorch finds a CUDA device"
+    try:
+        load_backend("openvino")
+    except ParagonSR2Error as error:
+        return "reference", str(error)
+    return "openvino", "it is the fastest without CUDA"
+
+
+def _has_cuda() -> bool:
+    """Whether PyTorch finds a CUDA device; without NVIDIA's driver it is not even imported, which takes a second."""
+    try:
+        ctypes.CDLL("nvcuda" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def load_backend(name: str) -> Backend:
@@ -30,7 +56,11 @@ def load_backend(name: str) -> Backend:
     try:
         return cast(Backend, import_module(f".{name}", __package__))
     except ImportError as error:
-        raise ParagonSR2Error(f"backend is {name!r}, which cannot be imported here ({error})") from error
+        hint = ""
+        if name == "openvino":
+            # Two libraries of one minor version cannot live in a process, and a plugin's is there first.
+            hint = "; a VapourSynth plugin that brings another OpenVINO of the same minor version clashes with it: remove either"
+        raise ParagonSR2Error(f"backend is {name!r}, which cannot be imported here ({error}){hint}") from error
 
 
-__all__ = ["BACKENDS", "Backend", "Options", "Request", "Session", "load_backend"]
+__all__ = ["BACKENDS", "Backend", "Options", "Request", "Session", "choose_backend", "load_backend"]

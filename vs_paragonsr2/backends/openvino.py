@@ -20,8 +20,9 @@ from .base import Options, Plane, Request, Session
 
 PRECISIONS = ("f32", "bf16", "f16")
 
-STRIP_SAMPLES = 2**20
-"""Luma samples of a strip, about: what one inference holds in memory stays the same from 1080p to 8K."""
+STRIP_ROWS = 128
+"""Luma rows of a strip at most. What an inference writes and reads again stays nearer to the processor, and it takes the same
+memory however high the picture is; every strip computes its halo again, so much less would not pay."""
 
 
 def default_device() -> str:
@@ -32,9 +33,9 @@ def default_device() -> str:
 def default_precision(device: str) -> str:
     """What is fastest with the same picture: bf16 where a CPU has matrix units for it, f16 on other devices, else f32.
 
-    A CPU that has bf16 in its vector units alone (AVX512_BF16 without AMX) runs these small convolutions slower in bf16 than in f32.
+    A CPU that has bf16 in its vector units alone (AVX512_BF16 without AMX) runs these small convolutions slower in bf16.
     """
-    if device != "CPU":
+    if not device.startswith("CPU"):
         return "f16"
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
@@ -48,51 +49,59 @@ def open_session(request: Request) -> "OpenVINOSession":
     core = ov.Core()
     options = request.options
     device = _device(core, options)
-    precision = options.precision or default_precision(options.device)
+    precision = options.precision or default_precision(device)
     if precision not in PRECISIONS:
         raise ParagonSR2Error(f"precision is {precision!r}: expected one of {', '.join(map(repr, PRECISIONS))}, or None to choose")
-    size = tile_size(request.spec, _tile(request))
     config = {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": str(options.num_streams)}
     path = entry_path(
         "blob",
         *(ov.__version__, core.get_property(device, "FULL_DEVICE_NAME"), sorted(config.items())),
-        *(request.model.sha256, options.alpha, request.spec, size),
+        *(request.model.sha256, options.alpha, request.spec),
     )
 
-    def load(data: bytes) -> tuple[ov.CompiledModel, tuple[int, int]]:
-        halo = (int.from_bytes(data[:4], "little"), int.from_bytes(data[4:8], "little"))
-        return core.import_model(data[8:], device, config), halo
+    def load(data: bytes) -> _Compiled:
+        rows, columns, *halo = np.frombuffer(data[:GEOMETRY_BYTES], "<u4").tolist()
+        return _Compiled(core.import_model(data[GEOMETRY_BYTES:], device, config), (rows, columns), (halo[0], halo[1]))
 
-    def make() -> tuple[tuple[ov.CompiledModel, tuple[int, int]], bytes]:
-        model, halo = _convert(request, size)
+    def make() -> tuple[_Compiled, bytes]:
+        model, size, halo = _convert(request)
         compiled = core.compile_model(model, device, config)
-        head = halo[0].to_bytes(4, "little") + halo[1].to_bytes(4, "little")
-        return (compiled, halo), head + _exported(compiled)
+        stream = io.BytesIO()
+        compiled.export_model(stream)
+        return _Compiled(compiled, size, halo), np.array((*size, *halo), "<u4").tobytes() + stream.getvalue()
 
-    compiled, halo = load_or_make(path, load, make)
-    return OpenVINOSession(request, compiled, size, halo)
+    return OpenVINOSession(request, load_or_make(path, load, make))
+
+
+GEOMETRY_BYTES = 16
+"""Before a compiled graph on disk: rows and columns of its tile, rows and columns of its halo, four bytes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A graph for one tile."""
+
+    graph: ov.CompiledModel
+    size: tuple[int, int]
+    """Luma rows and columns, the halo apart."""
+    halo: tuple[int, int]
+    """Luma rows above and below, columns to the left and the right."""
 
 
 def _device(core: ov.Core, options: Options) -> str:
     """OpenVINO's name of the device, as ``"CPU"`` or ``"GPU.1"``. Raises ParagonSR2Error where it is not there."""
     there = core.available_devices
     kinds = sorted({name.split(".")[0] for name in there})
-    if options.device not in kinds:
+    own = [name for name in there if name.split(".")[0] == options.device.upper()]
+    if not own:
         raise ParagonSR2Error(f"device is {options.device!r}: OpenVINO finds {', '.join(map(repr, kinds))} here")
-    own = [name for name in there if name.split(".")[0] == options.device]
     if options.device_index >= len(own):
         raise ParagonSR2Error(f"device_index is {options.device_index}: there are {len(own)} of {options.device!r}, counted from 0")
     return own[options.device_index]
 
 
-def _tile(request: Request) -> tuple[int, int]:
-    """The largest tile (rows, columns): strips of the picture's width, whose samples lie together in memory."""
-    rows = max(64, STRIP_SAMPLES // request.spec.source.width)
-    return (rows // 4 * 4 if rows < request.spec.source.height else 0, 0)
-
-
-def _convert(request: Request, size: tuple[int, int]) -> tuple[ov.Model, tuple[int, int]]:
-    """The graph for one tile, and the halo that it needs. This alone needs PyTorch."""
+def _convert(request: Request) -> tuple[ov.Model, tuple[int, int], tuple[int, int]]:
+    """The graph for one tile, the tile's size and its halo. This alone needs PyTorch."""
     import torch
 
     from ..checkpoint import load_network
@@ -102,18 +111,19 @@ def _convert(request: Request, size: tuple[int, int]) -> tuple[ov.Model, tuple[i
     scale = request.spec.target.width // request.spec.source.width
     if network.scale != scale:
         raise ParagonSR2Error(f"scale is {scale}: the checkpoint's own is {network.scale}")
-    if network.window is not None:
-        size = (request.spec.source.height, request.spec.source.width)
+    if network.variant == "pro":
+        raise ParagonSR2Error("backend is 'openvino', which takes many minutes to compile a Pro model: expected 'reference'")
+    # Strips have the picture's width, so that their samples lie together in memory. Photo and pro see the whole picture.
+    size = tile_size(request.spec, (STRIP_ROWS if network.window is None else 0, 0))
     spec = tile_spec(request.spec, size)
     graph = PlanesGraph(network, spec, padded=True)
-    ratios = [(1, 1), spec.source.ratios, spec.source.ratios]
     example = tuple(
         torch.zeros(1, 1, height + 2 * graph.halo[0] // rows, width + 2 * graph.halo[1] // columns, dtype=seam_dtype(spec.source))
-        for (height, width), (rows, columns) in zip(spec.source.shapes, ratios, strict=False)
+        for (height, width), (rows, columns) in zip(spec.source.shapes, _ratios(spec.source), strict=True)
     )
     with torch.no_grad():
         program = torch.export.export(graph, example, strict=True)
-    return ov.convert_model(program, input=[tuple(plane.shape) for plane in example]), graph.halo
+    return ov.convert_model(program, input=[tuple(plane.shape) for plane in example]), size, graph.halo
 
 
 @dataclass(slots=True)
@@ -130,10 +140,10 @@ class _Slot:
 class OpenVINOSession(Session[_Slot]):
     """Tiles of a frame, one inference each, from a padded copy of the planes straight into the frame."""
 
-    def __init__(self, request: Request, compiled: ov.CompiledModel, size: tuple[int, int], halo: tuple[int, int]) -> None:
-        spec, part = request.spec, tile_spec(request.spec, size)
+    def __init__(self, request: Request, compiled: _Compiled) -> None:
+        spec, part, halo = request.spec, tile_spec(request.spec, compiled.size), compiled.halo
         self.halo = halo
-        self.tiles: list[Tile] = tiles(spec, size, halo)
+        self.tiles: list[Tile] = tiles(spec, compiled.size, halo)
         self.ratios = _ratios(spec.source)
         self.target_ratios = _ratios(spec.target)
 
@@ -142,7 +152,8 @@ class OpenVINOSession(Session[_Slot]):
                 np.empty((height + 2 * halo[0] // rows, width + 2 * halo[1] // columns), spec.source.dtype)
                 for (height, width), (rows, columns) in zip(spec.source.shapes, self.ratios, strict=True)
             ]
-            return _Slot(compiled.create_infer_request(), padded, [np.empty(shape, spec.target.dtype) for shape in part.target.shapes])
+            results = [np.empty(shape, spec.target.dtype) for shape in part.target.shapes]
+            return _Slot(compiled.graph.create_infer_request(), padded, results)
 
         super().__init__(spec, [slot() for _ in range(request.options.num_streams)])
 
@@ -188,10 +199,3 @@ def _replicate(plane: Plane, padded: NDArray[np.generic], rows: int, columns: in
     padded[rows : rows + height, columns + width :] = plane[:, -1:]
     padded[:rows] = padded[rows]
     padded[rows + height :] = padded[rows + height - 1]
-
-
-def _exported(compiled: ov.CompiledModel) -> bytes:
-    """The compiled graph as the device's own import takes it."""
-    stream = io.BytesIO()
-    compiled.export_model(stream)
-    return stream.getvalue()

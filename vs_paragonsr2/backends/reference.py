@@ -37,11 +37,12 @@ def default_device() -> str:
 
 def device_of(options: Options) -> torch.device:
     """The torch device that the options name. Raises ParagonSR2Error where it is not there."""
-    if options.device == "cpu":
+    kind = options.device.lower()
+    if kind == "cpu":
         if options.device_index:
             raise ParagonSR2Error(f"device_index is {options.device_index}: there is one CPU, number 0")
         return torch.device("cpu")
-    if options.device != "cuda":
+    if kind != "cuda":
         raise ParagonSR2Error(f"device is {options.device!r}: the reference backend has 'cpu' and 'cuda'")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if options.device_index >= count:

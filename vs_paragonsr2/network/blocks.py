@@ -19,6 +19,12 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def guarded_product(a: Tensor, b: Tensor) -> Tensor:
+    """a * b within what float16 holds, multiplied in float32 at least."""
+    product = at_least_float32(a) * at_least_float32(b)
+    return product.clamp(-FLOAT16_MAX, FLOAT16_MAX).to(a.dtype)
+
+
 def depthwise(channels: int, dilation: int = 1) -> nn.Conv2d:
     """A 3x3 convolution of each channel alone, same size out."""
     return nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels)
@@ -89,12 +95,7 @@ class StreamBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         context = self.fuse(torch.cat((self.dw1(x), self.dw3(x)), 1))
         a, b = self.gate(self.proj(context)).chunk(2, 1)
-        if self.guarded:
-            product = at_least_float32(a) * at_least_float32(b)
-            product = product.clamp(-FLOAT16_MAX, FLOAT16_MAX).to(a.dtype)
-        else:
-            product = a * b
-        return x + self.scale(self.out(product))
+        return x + self.scale(self.out(guarded_product(a, b) if self.guarded else a * b))
 
 
 class WindowAttention(nn.Module):

@@ -192,9 +192,7 @@ class Trainer:
             state = torch.load(path, map_location=self.device, weights_only=True)
             config = state["config"]
         except Exception as error:  # a damaged archive fails in many ways inside the reader
-            raise ParagonSR2Error(
-                f"{path}: no state of a run ({type(error).__name__}); use another folder"
-            ) from error
+            raise ParagonSR2Error(f"{path}: no state of a run ({type(error).__name__}); use another folder") from error
         for part, current in self._fixed().items():
             if config[part] != current:
                 raise ParagonSR2Error(f"{part} is {current}: the run in {self.out} has {config[part]}; use another folder")

@@ -1,0 +1,143 @@
+"""The OpenVINO backend: the reference's picture, from the disk without PyTorch, and what it refuses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+from conftest import golden, random_planes
+from route import Planes, clip_of, planes_at
+from test_filter import equal, noise
+from test_route import assert_same
+
+import vs_paragonsr2.backends as backends_room
+from vs_paragonsr2 import ParagonSR2Error, cache, upscale
+from vs_paragonsr2.sessions import SESSIONS
+
+MODEL = golden("realtime_x2")
+YUV = [vs.YUV420P8, vs.YUV422P8, vs.YUV411P8, vs.YUV444P10, vs.YUV420P16, vs.YUV444PS, vs.YUV420PH]
+
+
+def both(planes: Planes, fmt: int, model: Path = MODEL) -> tuple[Planes, Planes]:
+    """By OpenVINO and by the reference."""
+    clip = clip_of([planes], fmt)
+    fast = upscale(clip, model, backend="openvino", precision="f32")
+    return planes_at(fast), planes_at(upscale(clip, model, backend="reference"))
+
+
+@pytest.mark.parametrize("fmt", [*YUV, vs.RGB24, vs.RGBS, vs.GRAY8, vs.GRAY16])
+def test_every_kind_of_sample_equals_the_reference(fmt: int) -> None:
+    assert_same(*both(random_planes(fmt, 48, 36), fmt), fmt)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (70, 46), (20, 300), (300, 20)])
+def test_any_size_and_several_strips(size: tuple[int, int]) -> None:
+    """300 rows are three strips; rows of 20 samples lie apart in memory."""
+    for a, b in zip(*both(random_planes(vs.YUV420P8, *size), vs.YUV420P8), strict=True):
+        error = np.abs(a.astype(int) - b.astype(int))
+        assert error.max() <= 1
+        assert np.count_nonzero(error) <= max(1, 0.005 * error.size)
+
+
+# photo_x2 needs shared/golden.
+@pytest.mark.parametrize("model", ["realtime_x4", "stream_x2", "v10_stream_x2", "v7_realtime_x2", "v8_stream_x2", "photo_x2"])
+def test_other_networks(model: str) -> None:
+    assert_same(*both(random_planes(vs.YUV420P8, 32, 24), vs.YUV420P8, golden(model)), vs.YUV420P8)
+
+
+def test_bf16_is_close() -> None:
+    clip = clip_of(noise(1, width=48, height=36), vs.YUV420P8)
+    exact, coarse = (planes_at(upscale(clip, MODEL, backend="openvino", precision=p)) for p in ("f32", "bf16"))
+    error = np.concatenate([np.abs(a.astype(int) - b.astype(int)).ravel() for a, b in zip(exact, coarse, strict=True)])
+    assert error.mean() < 1  # on noise over the whole range
+    assert error.max() <= 8
+
+
+def test_lanes_and_order_do_not_matter() -> None:
+    clip = clip_of(noise(6), vs.YUV420P8)
+    expected = [planes_at(upscale(clip, MODEL, backend="openvino", num_streams=1), n) for n in range(6)]
+    for streams in (2, 5):
+        result = upscale(clip, MODEL, backend="openvino", num_streams=streams)
+        for n in (5, 0, 3, 3, 1, 4, 2):
+            assert equal(planes_at(result, n), expected[n])
+
+
+RUN = """
+import sys, vapoursynth as vs
+from vs_paragonsr2 import upscale
+clip = vs.core.std.BlankClip(format=vs.YUV420P8, width=64, height=48, length=1, color=[90, 100, 150])
+frame = upscale(clip, "realtime", scale=2, backend="openvino").get_frame(0)
+print("torch" in sys.modules, bytes(frame[0])[:4].hex())
+"""
+
+
+def run_in_a_process(folder: Path) -> tuple[bool, str]:
+    """Whether PyTorch was imported, and a few samples."""
+    environment = {"PATH": "/usr/bin:/bin", cache.FOLDER_VARIABLE: str(folder)}
+    done = subprocess.run([sys.executable, "-c", RUN], env=environment, capture_output=True, text=True, check=True)
+    imported, samples = done.stdout.split()
+    return imported == "True", samples
+
+
+def test_the_second_process_takes_the_graph_from_the_disk_without_pytorch(tmp_path: Path) -> None:
+    imported, samples = run_in_a_process(tmp_path)
+    assert imported
+    (entry,) = tmp_path.glob("*.blob")
+    assert run_in_a_process(tmp_path) == (False, samples)
+    whole = entry.read_bytes()
+    for damaged in (b"", whole[:10], whole[: len(whole) // 2], b"foreign" * 1000):
+        entry.write_bytes(damaged)
+        assert run_in_a_process(tmp_path) == (True, samples)
+        assert len(entry.read_bytes()) == len(whole)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "file/folder"))
+    SESSIONS.clear()
+    upscale(clip_of(noise(1), vs.YUV420P8), MODEL, backend="openvino").get_frame(0)
+
+
+def test_the_key_holds_all_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache.entry_path("blob", "a", 1) == cache.entry_path("blob", "a", 1)
+    keys = {cache.entry_path("blob", *decides) for decides in (("a", 1), ("a", 2), ("a",), ("b", 1))}
+    monkeypatch.setattr(cache, "sources_digest", lambda: "another version")
+    assert len(keys | {cache.entry_path("blob", "a", 1)}) == 5
+
+
+def test_openvino_is_chosen_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends_room, "_has_cuda", lambda: False)
+    assert backends_room.choose_backend(None)[0] == "openvino"
+    assert backends_room.choose_backend("cpu")[0] == "openvino"
+    assert backends_room.choose_backend("cuda")[0] == "reference"
+
+
+def test_without_openvino_the_reference_goes_on_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends_room, "_has_cuda", lambda: False)
+    monkeypatch.delitem(sys.modules, "vs_paragonsr2.backends.openvino", raising=False)
+    monkeypatch.setitem(sys.modules, "openvino", None)  # what a failed import leaves
+    name, why = backends_room.choose_backend(None)
+    assert name == "reference"
+    assert "cannot be imported" in why
+    assert "clashes" in why
+
+
+def test_what_openvino_does_not_take_falls_back() -> None:
+    """Needs shared/golden/pro_x2_exportsafe."""
+    model = golden("pro_x2_exportsafe")
+    clip = clip_of(noise(1), vs.YUV420P8)
+    with pytest.raises(vs.Error, match="'openvino', which takes many minutes to compile a Pro model: expected 'reference'"):
+        upscale(clip, model, backend="openvino")
+    assert equal(planes_at(upscale(clip, model, device="cpu")), planes_at(upscale(clip, model, backend="reference")))
+
+
+def test_a_scale_that_differs_is_refused() -> None:
+    with pytest.raises(vs.Error, match="scale is 3: the checkpoint's own is 2"):
+        upscale(clip_of(noise(1), vs.YUV420P8), MODEL, scale=3, backend="openvino")
+
+
+def test_the_error_for_a_missing_backend_is_ours() -> None:
+    with pytest.raises(ParagonSR2Error, match="backend is 'tensorflow': expected one of 'openvino'"):
+        backends_room.load_backend("tensorflow")
