@@ -296,7 +296,7 @@ def test_a_guessed_matrix_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> Non
                 pass
     finally:
         vs.core.remove_log_handler(handle)
-    said = [m for m in logged if "upscale" in m]
+    said = [m for m in logged if "matrix" in m]
     assert len(said) == 1
     assert "16x12 without a colour matrix are taken as ST170_M; matrix= says otherwise" in said[0]
 

@@ -93,6 +93,16 @@ def test_the_second_process_takes_the_graph_from_the_disk_without_pytorch(tmp_pa
         assert len(entry.read_bytes()) == len(whole)
 
 
+def test_compiling_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO's own converter reports its use to its makers, from a process of its own."""
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setattr("os.fork", lambda: pytest.fail("a process was started"))
+    monkeypatch.setattr("subprocess.Popen", lambda *a, **k: pytest.fail("a process was started"))
+    SESSIONS.clear()
+    upscale(clip_of(noise(1, width=20, height=14), vs.YUV420P8), MODEL, backend="openvino").get_frame(0)
+    assert list(tmp_path.glob("*.blob"))
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "file/folder"))

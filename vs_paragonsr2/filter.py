@@ -45,12 +45,12 @@ def upscale(
         scale: factor on each side, 2, 3, 4 or 8; it must be one that the model has. None takes the model's own, the smallest
             where a name stands for several.
         backend: ``"openvino"``, fast, or ``"reference"``, the plain network in PyTorch. None takes the best that works here.
-        device: kind of device: ``"cpu"`` or ``"cuda"`` for the reference, ``"CPU"``, ``"GPU"`` or ``"NPU"`` for OpenVINO. None takes
-            the backend's fastest.
+        device: kind of device: ``"cpu"`` or ``"cuda"`` for the reference, ``"CPU"``, ``"GPU"`` or ``"NPU"`` for OpenVINO. None
+            takes the backend's fastest.
         device_index: which device of that kind, from 0.
         num_streams: frames computed at once. None chooses.
-        precision: of OpenVINO's arithmetic: ``"f32"``, ``"bf16"`` or ``"f16"``. None takes f32 on a CPU, but bf16 where it has matrix
-            units for it (AMX), and f16 elsewhere.
+        precision: of OpenVINO's arithmetic: ``"f32"``, ``"bf16"`` or ``"f16"``. None takes f32 on a CPU, but bf16 where it has
+            matrix units for it (AMX), and f16 elsewhere.
         output_format: another format of the same colour family, with more bits, floats or other subsampling, as
             ``vs.YUV420P10``. None keeps the clip's.
         matrix: overrides the frames' ``_Matrix``: ``"709"``, ``"170m"``, ``"470bg"``, ``"2020ncl"``, ``"240m"``, ``"fcc"``,

@@ -4,12 +4,13 @@ The compiled graph is kept on disk. A process that finds it there imports neithe
 """
 
 import io
+import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from ..cache import entry_path, load_or_make
@@ -17,6 +18,12 @@ from ..colour import PlaneFormat
 from ..errors import ParagonSR2Error
 from ..tiling import Tile, tile_size, tile_spec, tiles
 from .base import Options, Plane, Request, Session
+
+# OpenVINO's converter starts a process that reports its use to its makers, unless the module for it is missing. A filter in a
+# player neither starts processes nor reports.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino as ov  # noqa: E402
 
 PRECISIONS = ("f32", "bf16", "f16")
 
@@ -123,7 +130,13 @@ def _convert(request: Request) -> tuple[ov.Model, tuple[int, int], tuple[int, in
     )
     with torch.no_grad():
         program = torch.export.export(graph, example, strict=True)
-    return ov.convert_model(program, input=[tuple(plane.shape) for plane in example]), size, graph.halo
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)  # it tells everybody, with stack traces, which decompositions PyTorch has given up
+        try:
+            model = ov.convert_model(program, input=[tuple(plane.shape) for plane in example])
+        finally:
+            logging.disable(before)
+    return model, size, graph.halo
 
 
 @dataclass(slots=True)
