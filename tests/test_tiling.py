@@ -153,7 +153,8 @@ def test_the_halo_covers_chroma_and_no_more(subsampling: str, axis: int) -> None
             first, last = span[0] * out_ratio // 2, ((span[1] + 1) * out_ratio - 1) // 2
             # From the edge of a tile that begins or ends with this output to the poked sample, in luma samples.
             reach = max(reach, 32 + ratio - (first // step + 1) * step, last // step * step - 32)
-    assert core.halo[axis] - step < reach <= core.halo[axis]
+    # Luma's reach is rounded up to whole chroma samples before chroma's own is added, which can be one sample more than needed.
+    assert core.halo[axis] - 2 * step < reach <= core.halo[axis]
 
 
 def test_the_border_of_the_reference_covers_the_halo() -> None:
