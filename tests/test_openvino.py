@@ -13,6 +13,8 @@ from test_filter import equal, noise
 from test_route import assert_same
 
 import vs_paragonsr2.backends as backends_room
+import vs_paragonsr2.backends.openvino as openvino_room
+import vs_paragonsr2.filter as filter_room
 from vs_paragonsr2 import ParagonSR2Error, cache, upscale
 from vs_paragonsr2.sessions import SESSIONS
 
@@ -141,6 +143,28 @@ def test_what_openvino_does_not_take_falls_back() -> None:
     with pytest.raises(vs.Error, match="'openvino', which takes many minutes to compile a Pro model: expected 'reference'"):
         upscale(clip, model, backend="openvino")
     assert equal(planes_at(upscale(clip, model, device="cpu")), planes_at(upscale(clip, model, backend="reference")))
+
+
+def test_a_backend_that_breaks_falls_back_and_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A double of a runtime that is half installed."""
+
+    def broken(request: object) -> None:
+        raise ModuleNotFoundError("No module named 'something'")
+
+    SESSIONS.clear()
+    filter_room._log_once.cache_clear()
+    monkeypatch.setattr(openvino_room, "open_session", broken)
+    logged: list[str] = []
+    handle = vs.core.add_log_handler(lambda kind, message: logged.append(message))
+    clip = clip_of(noise(1), vs.YUV420P8)
+    try:
+        result = planes_at(upscale(clip, MODEL, device="cpu"))
+    finally:
+        vs.core.remove_log_handler(handle)
+    assert equal(result, planes_at(upscale(clip, MODEL, backend="reference", device="cpu")))
+    assert any("backend 'reference': ModuleNotFoundError: No module named 'something'" in message for message in logged)
+    with pytest.raises(vs.Error, match="upscale: ModuleNotFoundError: No module named 'something'"):
+        upscale(clip, MODEL, backend="openvino")
 
 
 def test_a_scale_that_differs_is_refused() -> None:

@@ -131,11 +131,11 @@ class Upscaler:
         likely = self._reader.read({})
         try:
             self.session(likely)
-        except ParagonSR2Error as error:
+        except Exception as error:  # a runtime that is half installed fails in many ways
             if self._options.backend == "reference":
                 raise
             # What ails more than the chosen backend, the reference says too.
-            why = str(error)
+            why = f"{type(error).__name__}: {error}"
             self._options = replace(self._options, backend="reference")
             self.session(likely)
         _log_once(f"upscale: backend {self._options.backend!r}: {why}")
