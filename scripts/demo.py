@@ -51,26 +51,28 @@ def encode(clip: Path, video: Path) -> None:
         sys.exit(f"demo: vspipe ended with {vspipe.returncode} and ffmpeg with {encoded.returncode}; their words are above")
 
 
-def compare(clip: Path, picture: Path, side: int = 640) -> None:
-    """The middle of the first frame, enlarged by bicubic and by the network, next to each other."""
+def compare(clip: Path, picture: Path, side: int = 320) -> None:
+    """The place of the first frame with the most detail, by bicubic and by the network, next to each other at twice its size."""
     import numpy as np
     import vapoursynth as vs
     from PIL import Image
 
     from vs_paragonsr2 import upscale
 
-    source = vs.core.bs.VideoSource(str(clip), showprogress=False)
+    source = vs.core.bs.VideoSource(str(clip), showprogress=False)[0]
     upscaled = upscale(source, model="realtime", scale=2)
-    matrix = "170m" if source.height <= 576 else "709"
-    halves = []
+    matrix = {} if source.get_frame(0).props.get("_Matrix", 2) != 2 else {"matrix_in": 6 if source.height <= 576 else 1}
+    frames = []
     for enlarged in (source.resize.Bicubic(upscaled.width, upscaled.height), upscaled):
-        said = enlarged.get_frame(0).props.get("_Matrix", 2)
-        rgb = enlarged.resize.Bicubic(format=vs.RGB24, **({"matrix_in_s": matrix} if said == 2 else {}))
-        frame = rgb.get_frame(0)
-        pixels = np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=2)
-        top, left = max(0, (rgb.height - side) // 2), max(0, (rgb.width - side) // 2)
-        halves.append(pixels[top : top + side, left : left + side])
-    Image.fromarray(np.hstack(halves)).save(picture)
+        frame = enlarged.resize.Bicubic(format=vs.RGB24, **matrix).get_frame(0)
+        frames.append(np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=2))
+    height, width = frames[0].shape[:2]
+    step = side // 4
+    places = [(y, x) for y in range(0, max(1, height - side), step) for x in range(0, max(1, width - side), step)]
+    change = np.abs(np.diff(frames[1].mean(2), axis=1))
+    top, left = max(places, key=lambda place: change[place[0] : place[0] + side, place[1] : place[1] + side].mean())
+    both = np.hstack([frame[top : top + side, left : left + side] for frame in frames])
+    Image.fromarray(both).resize((2 * both.shape[1], 2 * both.shape[0]), Image.Resampling.NEAREST).save(picture)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Real programs: vspipe on real clips, y4m into ffmpeg, and the result decoded again."""
 
 import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import vapoursynth as vs
 from bootstrap import ROOT, program
 from conftest import CLIPS, SHARED
+from PIL import Image
 from route import Planes, planes_at, upscaled_by_hand
 
 from vs_paragonsr2 import load_network, shipped_models
@@ -135,6 +137,20 @@ def test_a_refusal_reaches_the_user_of_vspipe(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert b"upscale: scale is 7: the model 'realtime' has 2" in done.stderr
     assert done.stdout == b""
+
+
+def test_demo(tmp_path: Path) -> None:
+    """The first command of the README, from inside the environment that it makes."""
+    command = [sys.executable, ROOT / "scripts/demo.py", MPEG2, "--out", tmp_path / "out"]
+    done = subprocess.run([*map(str, command)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    video, picture = tmp_path / "out/city_720x405_2x.mkv", tmp_path / "out/city_720x405_2x.png"
+    assert str(video) in done.stdout and str(picture) in done.stdout
+    with av.open(str(video)) as result:
+        assert sum(1 for _ in result.decode(video=0)) == 14
+        assert (result.streams.video[0].width, result.streams.video[0].height) == (1440, 808)
+    with Image.open(picture) as both:
+        assert both.size == (1280, 640)
 
 
 def test_the_whole_shared_clips_have_no_surprise() -> None:
