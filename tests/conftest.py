@@ -1,10 +1,9 @@
 """Where tests find their files, and the random pictures that they share."""
 
 import os
-import shutil
 from pathlib import Path
 
-import imageio_ffmpeg
+import demo
 import numpy as np
 import pytest
 import vapoursynth as vs
@@ -55,4 +54,4 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def ffmpeg() -> str:
-    return shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
+    return demo.ffmpeg()

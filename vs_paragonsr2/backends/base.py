@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..colour import ClipSpec
+from ..errors import ParagonSR2Error
 from ..weights import Model
 
 Plane = NDArray[np.generic]
@@ -36,6 +37,12 @@ class Options:
     # Network
     alpha: float | None = None
     """Blend of the base path's low-pass; None takes the checkpoint's own."""
+
+
+def check_scale(scale: int, spec: ClipSpec) -> None:
+    """Raise ParagonSR2Error where a checkpoint's scale is not the one between the formats of a spec."""
+    if spec.source.width * scale != spec.target.width:
+        raise ParagonSR2Error(f"scale is {spec.target.width // spec.source.width}: the checkpoint's own is {scale}")
 
 
 class Session[Slot](ABC):

@@ -17,7 +17,7 @@ from ..cache import entry_path, load_or_make
 from ..colour import PlaneFormat
 from ..errors import ParagonSR2Error
 from ..tiling import Tile, tile_size, tile_spec, tiles
-from .base import Options, Plane, Request, Session
+from .base import Options, Plane, Request, Session, check_scale
 
 # OpenVINO's converter starts a process that reports its use to its makers, unless the module for it is missing. A filter in a
 # player neither starts processes nor reports.
@@ -115,19 +115,15 @@ def _convert(request: Request) -> tuple[ov.Model, tuple[int, int], tuple[int, in
     from ..graph import PlanesGraph, seam_dtype
 
     network = load_network(request.model.path, alpha=request.options.alpha)
-    scale = request.spec.target.width // request.spec.source.width
-    if network.scale != scale:
-        raise ParagonSR2Error(f"scale is {scale}: the checkpoint's own is {network.scale}")
+    check_scale(network.scale, request.spec)
     if network.variant == "pro":
         raise ParagonSR2Error("backend is 'openvino', which takes many minutes to compile a Pro model: expected 'reference'")
     # Strips have the picture's width, so that their samples lie together in memory. Photo and pro see the whole picture.
     size = tile_size(request.spec, (STRIP_ROWS if network.window is None else 0, 0))
     spec = tile_spec(request.spec, size)
     graph = PlanesGraph(network, spec, padded=True)
-    example = tuple(
-        torch.zeros(1, 1, height + 2 * graph.halo[0] // rows, width + 2 * graph.halo[1] // columns, dtype=seam_dtype(spec.source))
-        for (height, width), (rows, columns) in zip(spec.source.shapes, _ratios(spec.source), strict=True)
-    )
+    dtype = seam_dtype(spec.source)
+    example = tuple(torch.zeros(1, 1, *shape, dtype=dtype) for shape in _padded_shapes(spec.source, graph.halo))
     with torch.no_grad():
         program = torch.export.export(graph, example, strict=True)
         before = logging.root.manager.disable
@@ -161,10 +157,7 @@ class OpenVINOSession(Session[_Slot]):
         self.target_ratios = _ratios(spec.target)
 
         def slot() -> _Slot:
-            padded = [
-                np.empty((height + 2 * halo[0] // rows, width + 2 * halo[1] // columns), spec.source.dtype)
-                for (height, width), (rows, columns) in zip(spec.source.shapes, self.ratios, strict=True)
-            ]
+            padded = [np.empty(shape, spec.source.dtype) for shape in _padded_shapes(spec.source, halo)]
             results = [np.empty(shape, spec.target.dtype) for shape in part.target.shapes]
             return _Slot(compiled.graph.create_infer_request(), padded, results)
 
@@ -197,6 +190,14 @@ class OpenVINOSession(Session[_Slot]):
 
 def _ratios(fmt: PlaneFormat) -> list[tuple[int, int]]:
     return [(1, 1), fmt.ratios, fmt.ratios][: len(fmt.shapes)]
+
+
+def _padded_shapes(fmt: PlaneFormat, halo: tuple[int, int]) -> list[tuple[int, int]]:
+    """Height and width of each plane with the halo, of luma samples, on each side."""
+    return [
+        (height + 2 * halo[0] // rows, width + 2 * halo[1] // columns)
+        for (height, width), (rows, columns) in zip(fmt.shapes, _ratios(fmt), strict=True)
+    ]
 
 
 def _tensor(samples: NDArray[np.generic]) -> ov.Tensor:

@@ -27,7 +27,7 @@ from ..errors import ParagonSR2Error
 from ..network import Network
 from ..tiling import border
 from ..weights import Model
-from .base import Options, Plane, Request, Session
+from .base import Options, Plane, Request, Session, check_scale
 
 
 def default_device() -> str:
@@ -80,8 +80,7 @@ class ReferenceSession(Session[None]):
 
     def __init__(self, network: Network, spec: ClipSpec, device: torch.device, num_streams: int) -> None:
         super().__init__(spec, [None] * num_streams)
-        if spec.source.width * network.scale != spec.target.width:
-            raise ParagonSR2Error(f"scale is {spec.target.width // spec.source.width}: the checkpoint's own is {network.scale}")
+        check_scale(network.scale, spec)
         self.network = network
         self.device = device
         self.border = border(network, spec)
