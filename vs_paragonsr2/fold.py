@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .body import Stage, stages, upsampling_convolutions
+from .body import Stage, stages, upsampling_convolutions, without_row_padding
 from .colour import (
     Array,
     ClipSpec,
@@ -108,7 +108,7 @@ class Folded:
     detail_unit: float
 
 
-def fold(network: Network, spec: ClipSpec, *, centred: bool = False, detail_unit: float = 1.0) -> Folded:
+def fold(network: Network, spec: ClipSpec, *, centred: bool = False, detail_unit: float = 1.0, band: bool = False) -> Folded:
     """Multiply out all that is linear.
 
     Args:
@@ -118,6 +118,7 @@ def fold(network: Network, spec: ClipSpec, *, centred: bool = False, detail_unit
             the more of them for what is left. A network that sees the whole picture pads it with zeros, RGB's black, and is always
             fed 0..1 (chroma -0.5..0.5).
         detail_unit: target samples for what the tails give as 1, so that a narrow dtype can hold it.
+        band: whether head and stages are for bands of rows: they pad the columns alone.
 
     Raises:
         ParagonSR2Error: sizes or colour families disagree with each other or with the network's scale, or the base path's filters
@@ -160,11 +161,12 @@ def fold(network: Network, spec: ClipSpec, *, centred: bool = False, detail_unit
         base = base.grouped((phases[0] // base.phases[0], phases[1] // base.phases[1]))
         tail = tail.grouped((phases[0] // tail.phases[0], phases[1] // tail.phases[1]))
         groups.append(PlaneGroup(planes, base, gain, offset - gain * fed_offset * dc, tail))
+    head = _head(network, torch.from_numpy(to_rgb), fed_scales)
     return Folded(
         feeds,
         plane_filter([(1.0, *enlarge)]) if max(source.ratios) > 1 else None,
-        _head(network, torch.from_numpy(to_rgb), fed_scales),
-        stages(network),
+        without_row_padding(head) if band else head,
+        stages(network, band),
         groups,
         detail_unit,
     )
