@@ -30,7 +30,7 @@ class BandGraph(nn.Module):
 
     ``forward(*planes, *kept)`` takes a tensor (1, 1, height, width) a plane, of :func:`seam_dtype`, and tensors of ``kept_shapes``,
     float32 or, with ``wide``, float64. It returns the target's planes and the tensors for the next band. What they hold before a
-    picture's first band does not matter as long as it is finite.
+    picture's first band does not matter.
 
     Band i is the source's luma rows ``i * rows`` to ``(i + 1) * rows``. Its planes begin ``before`` luma samples above and to the
     left of it and end ``after`` below and to the right (chroma in proportion). Bands ``-priming`` to -1 fill what is kept, and the
@@ -120,6 +120,17 @@ class BandGraph(nn.Module):
             left.append(x[:, :, -earlier.shape[2] :])
             x = stage(x)
         return [path(group, x) for path, group in zip(self.paths, groups, strict=True)], left
+
+
+def band_rows(spec: ClipSpec, most: int) -> int:
+    """Luma rows of bands, ``most`` at most and half of it at least, that overshoot the picture's height by little.
+
+    They are such that the tails' 4x4 outputs divide a band wherever that is possible.
+    """
+    step = math.lcm(unit(spec)[0], 4)
+    height = spec.source.height
+    sizes = [rows for rows in range(step, most + 1, step) if 2 * rows >= most] or [unit(spec)[0]]
+    return min(sizes, key=lambda rows: (-(-height // rows) * rows, -rows))
 
 
 def _trail(stages: list[tuple[int, int]]) -> Fraction:
