@@ -36,13 +36,21 @@ CROP_FRAME = 4
 """The frame of a clip that crops show: late enough to be predicted from others, early enough for short clips."""
 
 
+CARD = "card.png"
+
+
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / CARD).unlink(missing_ok=True)
     device = torch.device(arguments.device)
     try:
         upscalers = open_upscalers(arguments.models, arguments.scale, device, half=arguments.half)
         evaluation = Evaluation(upscalers, arguments.scale, device, arguments.out, arguments.card_picture)
         sets = [evaluation.pictures(folder) for folder in arguments.data]
+        if arguments.card_picture and not (arguments.out / CARD).exists():
+            raise ParagonSR2Error(f"--card-picture is {arguments.card_picture!r}: no picture of --data is called so")
         for clip in arguments.video:
             scene = read_scene(clip, arguments.scale, arguments.frames)
             scenes = [evaluation.scene(scene, "clip", crf) for crf in (None, *arguments.rates)]
@@ -102,7 +110,8 @@ class Evaluation:
 
     def pictures(self, folder: Path) -> SetFigures:
         """Measure a folder, and write crops of every picture."""
-        name = "/".join(folder.resolve().parts[-2:]) if folder.name in ("x2", "x3", "x4", "x8") else folder.resolve().name
+        folder = folder.resolve()
+        name = folder.parent.name if folder.name == f"x{self.scale}" else folder.name
         measured = measure_pictures(read_pictures(folder, self.scale), self.upscalers, self.scale, self.device)
         return SetFigures(name, "pictures", self._collect(name, measured))
 
@@ -127,7 +136,7 @@ class Evaluation:
             for upscaler, values in item.figures.items():
                 figures[upscaler][item.name] = values
             if self.out and crop_at in (None, number):
-                self._write_crops(self.out / "crops" / name.replace("/", "_").replace(", ", "_").replace(" ", ""), item)
+                self._write_crops(self.out / "crops" / name.replace(", ", "_").replace(" ", ""), item)
         return figures
 
     def _write_crops(self, folder: Path, item: Measured) -> None:
@@ -135,7 +144,7 @@ class Evaluation:
         side_by_side(item).save(folder / f"{item.name}.png")
         if self.out and item.name == self.card_picture:
             shown = [name for name in self.upscalers if name != "lanczos" and not name.startswith("magic kernel")]
-            side_by_side(item, shown, height=120).save(self.out / "card.png")
+            side_by_side(item, shown, height=120).save(self.out / CARD)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ def side_by_side(
     } | {"original": measured.original}
     place = detailed_place(measured.original, height, width)
     height, width = (zoom * side for side in measured.original[place].shape[:2])
-    columns = min(COLUMNS, len(parts))
-    rows = -(-len(parts) // columns)
+    rows = -(-len(parts) // COLUMNS)
+    columns = -(-len(parts) // rows)
     sheet = Image.new("RGB", (columns * width, rows * (height + LABEL_HEIGHT)), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(LABEL_HEIGHT * 0.65)

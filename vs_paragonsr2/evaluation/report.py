@@ -10,7 +10,7 @@ from rich.table import Table
 from .figures import FIGURES, SetFigures
 
 mpl.use("agg")
-from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen before
+from matplotlib import pyplot as plt
 
 
 def rows(sets: list[SetFigures], figure: str) -> Iterator[list[str]]:
@@ -81,9 +81,10 @@ def plot_curves(scenes: list[SetFigures], path: Path) -> None:
         for (key, shown), axes in zip(FIGURES.items(), line, strict=True):
             for upscaler, frames in scene.figures.items():
                 points = [(int(number), values[key]) for number, values in frames.items() if key in values]
-                axes.plot(*zip(*points, strict=True), label=upscaler, linewidth=1) if points else None
+                if points:
+                    axes.plot(*zip(*points, strict=True), label=upscaler, linewidth=1)
             axes.set_title(f"{scene.name}: {shown.title}", fontsize=7)
-    grid[0][0].legend(fontsize=7)
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=len(scenes[0].figures), fontsize=8)
     for axes in grid[-1]:
         axes.set_xlabel("frame")
     figure.savefig(path, dpi=110)

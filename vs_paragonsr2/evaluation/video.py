@@ -184,7 +184,7 @@ def _probe(path: Path) -> tuple[Colorimetry, Fraction]:
             stream = container.streams.video[0]
             frame = next(container.decode(stream))
             rate = Fraction(str(stream.average_rate or "25"))
-    except (OSError, IndexError, StopIteration) as error:  # libav's own errors are OSErrors and ValueErrors
+    except (av.FFmpegError, OSError, IndexError, StopIteration) as error:
         raise ParagonSR2Error(f"{path}: no clip that can be decoded ({error})") from error
     if frame.format.name not in ("yuv420p", "yuvj420p"):
         raise ParagonSR2Error(f"{path}: has {frame.format.name}: expected 8-bit 4:2:0")
