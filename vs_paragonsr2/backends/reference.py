@@ -25,7 +25,7 @@ from ..colour import (
 )
 from ..errors import ParagonSR2Error
 from ..network import Network
-from ..tiling import border
+from ..tiling import Upsampler, border
 from ..weights import Model
 from .base import Options, Plane, Request, Session, check_scale
 
@@ -78,7 +78,7 @@ class ReferenceSession(Session[None]):
     Raises ParagonSR2Error where the network's scale is not the one between the formats of ``spec``.
     """
 
-    def __init__(self, network: Network, spec: ClipSpec, device: torch.device, num_streams: int) -> None:
+    def __init__(self, network: Upsampler, spec: ClipSpec, device: torch.device, num_streams: int) -> None:
         super().__init__(spec, [None] * num_streams)
         check_scale(network.scale, spec)
         self.network = network

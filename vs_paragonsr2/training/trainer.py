@@ -5,21 +5,19 @@ import math
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from ..backends.reference import ReferenceSession
 from ..checkpoint import load_network
-from ..colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from ..errors import ParagonSR2Error
+from ..evaluation.upscalers import upscale_picture
 from ..metrics import psnr_luma
 from ..network import Network, ParagonSR2
 from .config import TrainingConfig
@@ -37,22 +35,10 @@ class Progress:
     psnr: float | None
 
 
-def upscale_picture(network: Network, low: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Upscale one 8-bit RGB picture (H, W, 3), as the filter's reference backend does."""
-    height, width = low.shape[:2]
-    source = PlaneFormat("RGB", 8, False, 0, 0, width, height)
-    target = replace(source, width=width * network.scale, height=height * network.scale)
-    # The matrix and the siting mean nothing to RGB.
-    spec = ClipSpec(source, target, Colorimetry(Matrix.BT709, Range.FULL, Siting.LEFT))
-    session = ReferenceSession(network, spec, next(network.parameters()).device, 1)
-    high = np.empty((target.height, target.width, 3), np.uint8)
-    session.run([low[..., plane] for plane in range(3)], [high[..., plane] for plane in range(3)])
-    return high
-
-
 def mean_psnr(network: Network, pairs: list[Pair], scale: int) -> float:
     """Mean luma PSNR in dB over the pairs."""
-    return float(np.mean([psnr_luma(upscale_picture(network, pair.low), pair.high, scale) for pair in pairs]))
+    device = next(network.parameters()).device
+    return float(np.mean([psnr_luma(upscale_picture(network, pair.low, device), pair.high, scale) for pair in pairs]))
 
 
 class Trainer:
