@@ -20,7 +20,7 @@ from vs_paragonsr2.metrics import psnr_luma
 from vs_paragonsr2.network import ParagonSR2
 from vs_paragonsr2.training.config import load_config
 from vs_paragonsr2.training.data import PatchSampler, read_pairs, reduce_bicubic
-from vs_paragonsr2.training.start import leave_linear_regime
+from vs_paragonsr2.training.start import leave_linear_regime, start_from
 from vs_paragonsr2.training.trainer import Trainer, upscale_picture
 
 CPU = torch.device("cpu")
@@ -187,18 +187,40 @@ def test_the_shipped_configurations_can_be_read() -> None:
 
 
 def test_weights_of_another_scale_start_a_model(tmp_path: Path, shard: Path) -> None:
+    """What leaves the pixel shuffle at 4x is what leaves it at 2x, enlarged by nearest neighbour; all else is the same."""
     config = load_config(config_file(tmp_path, shard, 1))
     config.scale, config.path.pretrain_network_g = 4, golden("realtime_x2")
     config.datasets.train.lq_size = 8
-    network = Trainer(config, tmp_path / "run", CPU).network
+    network, source = Trainer(config, tmp_path / "run", CPU).network, load_network(golden("realtime_x2"))
     assert network.scale == 4
-    assert torch.equal(network.conv_mid.weight.detach(), load_network(golden("realtime_x2")).conv_mid.weight)
-    config.path.pretrain_network_g = golden("stream_x2")
-    with pytest.raises(ParagonSR2Error, match="pretrain_network_g is .*stream of version 11: expected realtime of version 11"):
-        Trainer(config, tmp_path / "other", CPU)
-    config.path.pretrain_network_g = golden("v10_realtime_x2")
-    with pytest.raises(ParagonSR2Error, match="realtime of version 10: expected realtime of version 11"):
-        Trainer(config, tmp_path / "older", CPU)
+    assert network.detail_gain == source.detail_gain
+    features = torch.rand(1, 16, 7, 5)
+    small = source.up(source.conv_mid(source.body(features)))
+    large = network.up(network.conv_mid(network.body(features)))
+    assert torch.allclose(large, small.repeat_interleave(2, 2).repeat_interleave(2, 3), atol=1e-6)
+
+
+@pytest.mark.parametrize(("old", "new"), [(2, 2), (2, 3), (2, 8), (4, 2)])
+def test_each_phase_takes_the_filters_of_the_one_it_lies_in(old: int, new: int) -> None:
+    source, network = ParagonSR2("stream", old), ParagonSR2("stream", new)
+    start_from(network, source)
+    bias = torch.nn.PixelShuffle(old)(source.up[0].bias.view(1, -1, 1, 1))
+    enlarged = torch.nn.functional.interpolate(bias, size=(new, new), mode="nearest")
+    assert torch.equal(torch.nn.PixelShuffle(new)(network.up[0].bias.view(1, -1, 1, 1)), enlarged)
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("stream_x2", "pretrain_network_g is .*its variant is stream: expected realtime"),
+        ("v10_realtime_x2", "its version is 10: expected 11"),
+    ],
+)
+def test_weights_of_another_network_are_refused(tmp_path: Path, shard: Path, name: str, match: str) -> None:
+    config = load_config(config_file(tmp_path, shard, 1))
+    config.path.pretrain_network_g = golden(name)
+    with pytest.raises(ParagonSR2Error, match=match):
+        Trainer(config, tmp_path / "run", CPU)
 
 
 def test_another_run_is_not_resumed(tmp_path: Path, shard: Path) -> None:

@@ -72,7 +72,7 @@ class Paths:
     """``path``."""
 
     pretrain_network_g: Path | None = None
-    """Weights to start from instead of fresh ones. Its tensors of other shapes are left out (a 2x model starts a 4x one)."""
+    """A checkpoint of the same variant and of any scale to start from (a 2x model starts a 4x one), in place of ``train.start``."""
 
 
 @dataclass(kw_only=True)

@@ -24,7 +24,7 @@ from ..metrics import psnr_luma
 from ..network import Network, ParagonSR2
 from .config import TrainingConfig
 from .data import Pair, PatchSampler, find_shards, read_pairs
-from .start import leave_linear_regime
+from .start import leave_linear_regime, start_from
 
 
 @dataclass(frozen=True)
@@ -154,15 +154,11 @@ class Trainer:
         return loss.detach()
 
     def _start_from(self, path: Path) -> None:
-        """Take over the tensors that fit from another checkpoint of the same variant and version."""
-        source, own = load_network(path), self.network.state_dict()
-        if (source.variant, source.version) != (self.network.variant, self.network.version):
-            raise ParagonSR2Error(
-                f"path.pretrain_network_g is {path}, {source.variant} of version {source.version}: "
-                f"expected {self.network.variant} of version {self.network.version}"
-            )
-        fitting = {k: v for k, v in source.state_dict().items() if k in own and v.shape == own[k].shape}
-        self.network.load_state_dict(fitting, strict=False)
+        """Take over a trained network's weights."""
+        try:
+            start_from(self.network, load_network(path))
+        except ValueError as error:
+            raise ParagonSR2Error(f"path.pretrain_network_g is {path}: {error}") from error
 
     def _log(self, progress: Progress) -> None:
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
