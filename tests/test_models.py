@@ -12,7 +12,7 @@ from vs_paragonsr2.evaluation.upscalers import HalfPrecision, upscale_picture
 from vs_paragonsr2.evaluation.video import read_scene, to_rgb
 from vs_paragonsr2.metrics import Picture, psnr_luma
 from vs_paragonsr2.network import Network
-from vs_paragonsr2.training.data import reduce_bicubic
+from vs_paragonsr2.training.shards import reduce_bicubic
 
 LARGEST_HALF = torch.finfo(torch.float16).max
 

@@ -29,7 +29,8 @@ class BandGraph(nn.Module):
     """The planes of a band, and what the band above it left, to the target's planes of a band and what is left for the next.
 
     ``forward(*planes, *kept)`` takes a tensor (1, 1, height, width) a plane, of :func:`seam_dtype`, and tensors of ``kept_shapes``,
-    float32 or, with ``wide``, float64. It returns the target's planes and the tensors for the next band. What they hold before a
+    float32 or, with ``wide``, float64. It returns the target's planes, those that one convolution gives in one tensor
+    (1, planes, height, width), and the tensors for the next band. What they hold before a
     picture's first band does not matter.
 
     Band i is the source's luma rows ``i * rows`` to ``(i + 1) * rows``. Its planes begin ``before`` luma samples above and to the
@@ -107,8 +108,7 @@ class BandGraph(nn.Module):
         source, target = self.spec.source, self.spec.target
         count = len(source.shapes)
         samples, left = self.sums([widen(plane, source, self.dtype) for plane in tensors[:count]], tensors[count:])
-        groups = [narrow(rounded(group, target), target) for group in samples]
-        return *(plane for group in groups for plane in group.split(1, 1)), *left
+        return *(narrow(rounded(group, target), target) for group in samples), *left
 
     def sums(self, planes: Sequence[Tensor], kept: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """The groups' samples before they are rounded and clamped, from samples as numbers; and what is kept."""

@@ -16,6 +16,7 @@ What is left is equal to the plain route in real arithmetic wherever the network
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -172,17 +173,28 @@ def fold(network: Network, spec: ClipSpec, *, centred: bool = False, detail_unit
     )
 
 
-def _phases_at_once(tail: Convolution, base: PlaneFilter, shape: tuple[int, int]) -> tuple[int, int]:
-    """Outputs (rows, columns) of each plane for one cell of tail and base alike.
+LANES = 16
+"""Of a vector of AVX-512, or of a row of a matrix unit: a convolution of fewer outputs leaves the others empty."""
 
-    Up to 4x4 where they divide the plane: 16 outputs fill a vector of 16 lanes, or a tile of a matrix unit, of which a tail of 4
-    or 2 outputs leaves most empty. (Measured on a CPU with AVX-512, F = 16: luma's 5x5 tail takes 3 to 10 times less.)
+
+def _phases_at_once(tail: Convolution, base: PlaneFilter, shape: tuple[int, int]) -> tuple[int, int]:
+    """Outputs (rows, columns) of each plane for one cell of tail and base alike, such that the tail takes the least time.
+
+    More of them fill the lanes, of which a tail of 4 or 2 outputs leaves most empty; but the kernel of a cell grows with it, zeros
+    in it. (Measured on a CPU with AVX-512, F = 16: luma's 5x5 tail takes 3 to 10 times less as 4x4 outputs.)
     """
-    found = []
-    for axis, length in enumerate(shape):
-        least = int(np.lcm(tail.phases[axis], base.phases[axis]))
-        found.append(max((n for n in (4, 2) if n % least == 0 and length % n == 0), default=least))
-    return found[0], found[1]
+    least = [int(np.lcm(a, b)) for a, b in zip(tail.phases, base.phases, strict=True)]
+    choices = [[n for n in (side, 2, 4, 8) if n % side == 0 and length % n == 0] for side, length in zip(least, shape, strict=True)]
+
+    def cost(phases: tuple[int, ...]) -> float:
+        """Lanes times taps for each output."""
+        cells = [count // own for count, own in zip(phases, tail.phases, strict=True)]
+        taps = [n + (count - 1) * step for n, count, step in zip(tail.taps, cells, tail.step, strict=True)]
+        outputs = tail.bias.shape[0] * phases[0] * phases[1]
+        return -(-outputs // LANES) * LANES * taps[0] * taps[1] / outputs
+
+    rows, columns = min(product(*choices), key=cost)
+    return rows, columns
 
 
 def _check(network: Network, spec: ClipSpec) -> None:

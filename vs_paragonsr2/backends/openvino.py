@@ -174,7 +174,7 @@ class _Slot:
     padded: list[NDArray[np.generic]]
     """The source's planes and what bands read about them."""
     band: list[NDArray[np.generic]]
-    """A band of the target's planes, for those that are no rows of the frame."""
+    """A band of each group of the target's planes, (planes, height, width), for those that are no rows of the frame."""
 
 
 class OpenVINOSession(Session[_Slot]):
@@ -188,10 +188,14 @@ class OpenVINOSession(Session[_Slot]):
         height = (compiled.priming + self.bands) * compiled.rows + compiled.above + compiled.below
         width = source.width + compiled.left + compiled.right
         self.ratios, self.target_ratios = _ratios(source), _ratios(target)
+        # Planes of one size may come out together: taking them apart is faster on the way into the frame.
+        shapes = [tuple(output.shape)[1:] for output in compiled.graph.outputs]
+        ends = np.cumsum([shape[0] for shape in shapes]).tolist()
+        self.groups = [slice(end - shape[0], end) for end, shape in zip(ends, shapes, strict=True)]
 
         def slot() -> _Slot:
             padded = [np.empty(shape, source.dtype) for shape in _plane_shapes(source, height, width)]
-            band = [np.empty(shape, target.dtype) for shape in _plane_shapes(target, compiled.rows * self.scale, target.width)]
+            band = [np.empty(shape, target.dtype) for shape in shapes]
             return _Slot(compiled.graph.create_infer_request(), padded, band)
 
         super().__init__(request.spec, [slot() for _ in range(request.options.num_streams)])
@@ -209,17 +213,17 @@ class OpenVINOSession(Session[_Slot]):
         last = first + self.compiled.above + rows + self.compiled.below
         for index, (padded, (ratio, _)) in enumerate(zip(slot.padded, self.ratios, strict=True)):
             slot.request.set_input_tensor(index, _tensor(padded[first // ratio : last // ratio]))
-        copies = []
-        for index, (plane, own, (ratio, _)) in enumerate(zip(out, slot.band, self.target_ratios, strict=True)):
-            begin = band * rows * self.scale // ratio
-            part = plane[max(begin, 0) : max(begin + len(own), 0)]
-            straight = part.shape == own.shape and part.flags.c_contiguous
-            slot.request.set_output_tensor(index, _tensor(part if straight else own))
+        copies: list[tuple[Plane, Plane]] = []
+        for index, (group, own) in enumerate(zip(self.groups, slot.band, strict=True)):
+            begin = band * rows * self.scale // self.target_ratios[group.start][0]
+            parts = [plane[max(begin, 0) : max(begin + own.shape[1], 0)] for plane in out[group]]
+            straight = len(parts) == 1 and parts[0].shape == own.shape[1:] and parts[0].flags.c_contiguous
+            slot.request.set_output_tensor(index, _tensor(parts[0] if straight else own))
             if not straight and band >= 0:
-                copies.append((part, own))
+                copies += zip(parts, own, strict=True)
         slot.request.infer()
-        for part, own in copies:
-            part[...] = own[: len(part)]
+        for part, samples in copies:
+            part[...] = samples[: len(part)]
 
 
 def _ratios(fmt: PlaneFormat) -> list[tuple[int, int]]:
@@ -232,8 +236,9 @@ def _plane_shapes(fmt: PlaneFormat, height: int, width: int) -> list[tuple[int, 
 
 
 def _tensor(samples: NDArray[np.generic]) -> ov.Tensor:
-    """A tensor (1, 1, height, width) over the array's memory; no runtime knows uint16, so its bits go as int16."""
-    return ov.Tensor((samples.view(np.int16) if samples.dtype == np.uint16 else samples)[None, None], shared_memory=True)
+    """A tensor (1, planes, height, width) over the memory of planes; no runtime knows uint16, so its bits go as int16."""
+    samples = samples.view(np.int16) if samples.dtype == np.uint16 else samples
+    return ov.Tensor(samples.reshape(1, -1, *samples.shape[-2:]), shared_memory=True)
 
 
 def _replicate(plane: Plane, padded: NDArray[np.generic], rows: int, columns: int) -> None:

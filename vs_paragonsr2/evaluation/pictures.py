@@ -9,7 +9,8 @@ from PIL import Image
 
 from ..errors import ParagonSR2Error
 from ..tiling import Upsampler
-from ..training.data import PICTURES, Pair, read_pairs, reduce_bicubic
+from ..training.data import Pair, read_pairs
+from ..training.shards import SUFFIXES, reduce_bicubic
 from .figures import Measured, compare_pictures
 from .upscalers import upscale_picture
 
@@ -29,9 +30,9 @@ def read_pictures(folder: Path, scale: int) -> Iterator[Pair]:
 
 
 def _reduced(folder: Path, scale: int) -> Iterator[Pair]:
-    paths = sorted(path for path in folder.glob("*") if path.suffix in PICTURES)
+    paths = sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES)
     if not paths:
-        raise ParagonSR2Error(f"{folder}: no picture is there (NAME_lr.png beside NAME_hr.png, or {', '.join(PICTURES)})")
+        raise ParagonSR2Error(f"{folder}: no picture is there (NAME_lr.png beside NAME_hr.png, or {', '.join(SUFFIXES)})")
     for path in paths:
         with Image.open(path) as picture:
             high = np.asarray(picture.convert("RGB"))
