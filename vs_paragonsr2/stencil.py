@@ -3,7 +3,7 @@
 All geometry is settled when a module is made: ``forward`` is slices, convolutions without padding and shuffles.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,14 @@ from .polyphase import PlaneFilter
 
 Size = NDArray[np.int64]
 """Two numbers, of the rows and of the columns."""
+
+
+class Part(Protocol):
+    """A rectangle of (N, C, H, W)."""
+
+    def of(self, x: Tensor) -> Tensor:
+        """Cut it out."""
+        ...
 
 
 class Window(NamedTuple):
@@ -85,7 +93,7 @@ class PlaneStencil(nn.Module):
         offset: what is added behind it.
     """
 
-    def __init__(self, filter_: PlaneFilter, reads: Window, gain: float = 1.0, offset: float = 0.0) -> None:
+    def __init__(self, filter_: PlaneFilter, reads: Part, gain: float = 1.0, offset: float = 0.0) -> None:
         super().__init__()
         self.reads = reads
         self.phases = filter_.phases
@@ -116,7 +124,7 @@ class PlaneStencil(nn.Module):
 class Tail(nn.Module):
     """A Convolution: (1, F, H, W) to (1, planes * phases, cells of the rows, cells of the columns)."""
 
-    def __init__(self, convolution: Convolution, reads: Window) -> None:
+    def __init__(self, convolution: Convolution, reads: Part) -> None:
         super().__init__()
         self.reads = reads
         _, rows, columns = convolution.bias.shape

@@ -2,7 +2,8 @@
 
 import ctypes
 import sys
-from importlib import import_module
+from importlib import import_module, metadata
+from pathlib import Path
 from typing import Protocol, cast
 
 from ..errors import ParagonSR2Error
@@ -56,11 +57,30 @@ def load_backend(name: str) -> Backend:
     try:
         return cast(Backend, import_module(f".{name}", __package__))
     except ImportError as error:
-        hint = ""
-        if name == "openvino":
-            # Two libraries of one minor version cannot live in a process, and a plugin's is there first.
-            hint = "; a VapourSynth plugin that brings another OpenVINO of the same minor version clashes with it: remove either"
+        hint = _foreign_openvino() if name == "openvino" else ""
         raise ParagonSR2Error(f"backend is {name!r}, which cannot be imported here ({error}){hint}") from error
+
+
+def _foreign_openvino() -> str:
+    """What clashes with the Python package of OpenVINO, if it is that.
+
+    Two libraries of one minor version have one name and cannot live in a process. A plugin's is there first: VapourSynth loads it
+    with the core.
+    """
+    try:
+        package = metadata.distribution("openvino")
+        mapped = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except (metadata.PackageNotFoundError, OSError):  # not installed, or a system without that list
+        return ""
+    paths = {line.split(maxsplit=5)[5] for line in mapped if "/libopenvino.so" in line}
+    own = str(package.locate_file("openvino"))
+    others = sorted(path for path in paths if not path.startswith(own))
+    if not others:
+        return ""
+    return (
+        f"; the Python package openvino {package.version} clashes with {others[0]}, which a VapourSynth plugin has loaded: remove "
+        "the plugin, or install the version of openvino that this package asks for"
+    )
 
 
 __all__ = ["BACKENDS", "Backend", "Options", "Request", "Session", "choose_backend", "load_backend"]
