@@ -27,7 +27,11 @@ from ..errors import ParagonSR2Error
 from ..network import Network
 from ..tiling import Upsampler, border
 from ..weights import Model
-from .base import Options, Plane, Request, Session, check_scale
+from .base import Plane, Request, Session, check_scale
+from .devices import torch_devices
+
+DEFAULT_STREAMS = 2
+"""One frame's copies and single-threaded parts go on beside the other's arithmetic."""
 
 
 def default_device() -> str:
@@ -35,27 +39,10 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def device_of(options: Options) -> torch.device:
-    """The torch device that the options name. Raises ParagonSR2Error where it is not there."""
-    kind = options.device.lower()
-    if kind == "cpu":
-        if options.device_index:
-            raise ParagonSR2Error(f"device_index is {options.device_index}: there is one CPU, number 0")
-        return torch.device("cpu")
-    if kind != "cuda":
-        raise ParagonSR2Error(f"device is {options.device!r}: the reference backend has 'cpu' and 'cuda'")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if options.device_index >= count:
-        raise ParagonSR2Error(
-            f"device is 'cuda' and device_index {options.device_index}, but PyTorch finds {count} CUDA devices here"
-            + (", counted from 0" if count else "; device='cpu' works everywhere")
-        )
-    return torch.device("cuda", options.device_index)
-
-
 def open_session(request: Request) -> "ReferenceSession":
     """Load the model and prepare it for one kind of clip. Raises ParagonSR2Error for a bad checkpoint or an absent device."""
-    device = device_of(request.options)
+    request.options.only_device()
+    (device,) = torch_devices(request.options)
     if request.options.precision not in (None, "f32"):
         raise ParagonSR2Error(f"precision is {request.options.precision!r}: the reference backend has 'f32'")
     if device.type == "cuda":
