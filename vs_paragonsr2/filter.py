@@ -45,14 +45,15 @@ def upscale(
         model: name of a shipped model (``"realtime"``), or the path of a checkpoint (``.safetensors``, ``.pth``).
         scale: factor on each side, 2, 3, 4 or 8; it must be one that the model has. None takes the model's own, the smallest
             where a name stands for several.
-        backend: ``"tensorrt"`` and ``"torch"`` for NVIDIA's cards, ``"openvino"`` for everything else, or ``"reference"``, the plain
+        backend: ``"tensorrt"`` or ``"torch"`` for NVIDIA's cards, ``"openvino"`` for everything else, ``"reference"`` for the plain
             network in PyTorch. None takes the first of these that works here.
         device: kind of device: ``"cuda"`` for TensorRT, ``"cuda"`` or ``"cpu"`` for PyTorch and the reference, ``"CPU"``, ``"GPU"``
             or ``"NPU"`` for OpenVINO. None takes the backend's fastest.
         device_index: which device of that kind, from 0; several for TensorRT and PyTorch, which spread the frames over them.
         num_streams: frames computed at once. None chooses.
-        precision: of the arithmetic: ``"f32"``, ``"bf16"`` or ``"f16"``. None takes f16 on CUDA devices, and f32 where that does not
-            hold the network's numbers; for OpenVINO f32 on a CPU, but bf16 where it has matrix units for it (AMX), and f16 elsewhere.
+        precision: of the arithmetic: ``"f32"``, ``"bf16"`` or ``"f16"``. None takes f16 on CUDA devices, and f32 where that does
+            not hold the network's numbers; for OpenVINO f32 on a CPU, but bf16 where it has matrix units for it (AMX), and f16
+            elsewhere.
         memory_limit: MiB that a session may take of each CUDA device; smaller tiles keep to it. None takes what there is.
         wait: let the script wait while TensorRT builds an engine, as encoders like it. Otherwise PyTorch serves meanwhile.
         torch_compile: try PyTorch's compiler for backend ``"torch"`` too, which takes minutes, and take it where it is faster.
@@ -165,9 +166,8 @@ class Upscaler:
         if latest is None or latest[0] != colour:
             request = Request(self._model, ClipSpec(self._source, self._target, colour), self._options)
             latest = self._latest = (colour, SESSIONS.get(request))
-        notes = latest[1].notes
-        while notes:
-            _log_once(f"upscale: {notes.popleft()}")
+        for note in latest[1].take_notes():
+            _log_once(f"upscale: {note}")
         return latest[1]
 
     def frame(self, n: int, frame: vs.VideoFrame) -> vs.VideoFrame:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -75,7 +75,7 @@ class Session[Slot](ABC):
     def __init__(self, spec: ClipSpec, slots: Iterable[Slot]) -> None:
         self.spec = spec
         self.notes: deque[str] = deque()
-        """What users should know of what happened inside; whoever tells them takes it out."""
+        """What users should know of what happened inside."""
         self._slots: SimpleQueue[Slot] = SimpleQueue()
         for slot in slots:
             self._slots.put(slot)
@@ -92,6 +92,14 @@ class Session[Slot](ABC):
             self._run(slot, planes, out)
         finally:
             self._slots.put(slot)
+
+    def take_notes(self) -> Iterator[str]:
+        """What users should know and nobody has taken yet, from any thread."""
+        while self.notes:
+            try:
+                yield self.notes.popleft()
+            except IndexError:  # another thread took it
+                return
 
     @abstractmethod
     def _run(self, slot: Slot, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
