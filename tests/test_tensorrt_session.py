@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import vapoursynth as vs
@@ -78,7 +77,7 @@ def through_engine(graph: EngineGraph, planes: tuple[torch.Tensor, ...]) -> list
 
 
 @pytest.fixture
-def double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Double:
+def double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Double]:
     """Sessions for ``"cuda"`` on the CPU, with an empty cache."""
     double = Double()
     for module in (room, torch_room):
@@ -89,7 +88,12 @@ def double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Double:
     monkeypatch.setattr(room, "Engine", double.load)
     monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
     SESSIONS.clear()
-    return double
+    yield double
+    double.ready.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("build TensorRT"):
+            thread.join()
+    SESSIONS.clear()
 
 
 def request(**options: object) -> Request:
@@ -109,23 +113,23 @@ def logged() -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("fmt", [vs.YUV420P8, vs.YUV420P10])
 def test_pytorch_serves_until_the_engine_takes_over(double: Double, fmt: int, logged: list[str]) -> None:
-    clip = clip_of(noise(4, fmt=fmt), fmt)
+    clip = clip_of(noise(8, fmt=fmt), fmt)
+    expected = [planes_at(upscale(clip, MODEL, backend="torch", device="cpu", precision="f16"), n) for n in range(8)]
+    SESSIONS.clear()
     double.ready.clear()
-    served = upscale(clip, MODEL, backend="tensorrt")
+    served = upscale(clip, MODEL, backend="tensorrt", precision="f16")
     (session,) = (future.result() for future in SESSIONS._sessions.values())
     assert isinstance(session, SwitchingSession)
     first = session.current
-    expected = [planes_at(served, n) for n in range(4)]
+    assert all(equal(planes_at(served, n), expected[n]) for n in range(4))
     assert session.current is first
-    assert "is being built; the first frames come another way" in logged[-1]
+    assert any("is being built; the first frames come another way" in message for message in logged)
     double.ready.set()
     (thread,) = (t for t in threading.enumerate() if t.name.startswith("build TensorRT"))
     thread.join()
     assert session.current is not first
-    for n in range(4):
-        for a, b in zip(planes_at(served, n), expected[n], strict=True):
-            assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
-    assert "takes over after" in logged[-1]
+    assert all(equal(planes_at(served, n), expected[n]) for n in range(4, 8))  # the double computes the very graph
+    assert any("takes over after" in message for message in logged)
 
 
 def test_an_engine_on_disk_serves_at_once(double: Double) -> None:
