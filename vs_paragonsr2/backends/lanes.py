@@ -36,7 +36,7 @@ class FrameLane:
     """A lane with the memory of one frame in flight."""
 
     def __init__(self, lane: Lane, layout: Layout, program: Program) -> None:
-        self._lane = lane
+        self.lane = lane
         self._layout = layout
         self._program = program
         source, target = (seam_dtype(fmt) for fmt in (layout.spec.source, layout.spec.target))
@@ -72,15 +72,23 @@ class FrameLane:
 
     def run(self, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
         """Compute a frame. The copies on the host go on while other lanes have the device."""
+        self.take_in(planes)
+        self.lane.launch()
+        self.lane.wait()
+        self.hand_out(out)
+
+    def take_in(self, planes: Sequence[Plane]) -> None:
+        """Copy a frame's planes to where the device fetches them."""
         self._layout.surround(planes, self._sources)
-        self._lane.launch()
-        self._lane.wait()
+
+    def hand_out(self, out: Sequence[Plane]) -> None:
+        """Copy the result that lies on the host into a frame's planes."""
         for plane, samples in zip(out, self._targets, strict=True):
             plane[...] = samples.view(plane.dtype)
 
     def passes(self, check: Check) -> bool:
         """Whether the frame that was run last stands a check of each tile."""
-        return self._lane.now(lambda: all(check(tile) for tile in self._tiles()))
+        return self.lane.now(lambda: all(check(tile) for tile in self._tiles()))
 
 
 def _array(plane: Tensor) -> NDArray[np.generic]:

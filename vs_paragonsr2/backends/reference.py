@@ -69,6 +69,7 @@ class ReferenceSession(Session[None]):
         super().__init__(spec, [None] * num_streams)
         check_scale(network.scale, spec)
         self.network = network
+        self.dtype = next(network.parameters()).dtype
         self.device = device
         self.border = border(network, spec)
         source, target = spec.source, spec.target
@@ -84,11 +85,13 @@ class ReferenceSession(Session[None]):
             plane[...] = result.cpu().numpy()
 
     def to_rgb(self, planes: Sequence[Plane]) -> Tensor:
-        """(1, 3, H + 2 * border, W + 2 * border), float32."""
+        """(1, 3, H + 2 * border, W + 2 * border), in the network's dtype, float32 or float64."""
         source = self.spec.source
         values = []
         for plane, (scale, offset), shape in zip(planes, sample_scale(source, self.spec.colour), source.shapes, strict=True):
-            samples = torch.from_numpy(plane.astype(np.float32)).to(self.device)[None, None]
+            samples = torch.from_numpy(plane.astype(np.float64 if self.dtype is torch.float64 else np.float32)).to(self.device)[
+                None, None
+            ]
             rows, columns = (self.border * part // whole for part, whole in zip(shape, source.shapes[0], strict=True))
             values.append(F.pad((samples - offset) / scale, (columns, columns, rows, rows), mode="replicate"))
         if source.family == "GRAY":
