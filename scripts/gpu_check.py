@@ -100,7 +100,7 @@ def models(folder: Path) -> dict[str, Model]:
         except ParagonSR2Error:
             torch.manual_seed(0)
             path = folder / f"{name}.pth"
-            torch.save(ParagonSR2(name, 2).state_dict(), path)  # type: ignore[arg-type]
+            torch.save(ParagonSR2(name, 2).state_dict(), path)
             found[name] = find_model(path, 2)
     return found
 

@@ -69,7 +69,7 @@ class ReferenceSession(Session[None]):
         super().__init__(spec, [None] * num_streams)
         check_scale(network.scale, spec)
         self.network = network
-        self.dtype = next(network.parameters()).dtype
+        self.numbers = np.float64 if next(network.parameters()).dtype is torch.float64 else np.float32
         self.device = device
         self.border = border(network, spec)
         source, target = spec.source, spec.target
@@ -89,9 +89,7 @@ class ReferenceSession(Session[None]):
         source = self.spec.source
         values = []
         for plane, (scale, offset), shape in zip(planes, sample_scale(source, self.spec.colour), source.shapes, strict=True):
-            samples = torch.from_numpy(plane.astype(np.float64 if self.dtype is torch.float64 else np.float32)).to(self.device)[
-                None, None
-            ]
+            samples = torch.from_numpy(plane.astype(self.numbers)).to(self.device)[None, None]
             rows, columns = (self.border * part // whole for part, whole in zip(shape, source.shapes[0], strict=True))
             values.append(F.pad((samples - offset) / scale, (columns, columns, rows, rows), mode="replicate"))
         if source.family == "GRAY":
