@@ -13,6 +13,9 @@ from .base import Options, Request, Session
 class Backend(Protocol):
     """What the module of a backend has."""
 
+    DEFAULT_STREAMS: int
+    """Frames in flight at once where nobody says how many."""
+
     def default_device(self) -> str:
         """The kind of device that the backend takes when nobody says which."""
         ...
@@ -22,21 +25,17 @@ class Backend(Protocol):
         ...
 
 
-BACKENDS = ("openvino", "reference")
-"""Names of the backends."""
+BACKENDS = ("tensorrt", "torch", "openvino", "reference")
+"""Names of the backends, the fastest first."""
 
 
-def choose_backend(device: str | None) -> tuple[str, str]:
-    """The best backend that works here for a kind of device (None for any), and a few words of why."""
-    if device is not None and device.lower() == "cuda":
-        return "reference", "it is the one for CUDA"
-    if device is None and _has_cuda():
-        return "reference", "PyTorch finds a CUDA device"
-    try:
-        load_backend("openvino")
-    except ParagonSR2Error as error:
-        return "reference", str(error)
-    return "openvino", "it is the fastest without CUDA"
+def candidates(device: str | None) -> tuple[list[str], str]:
+    """The backends to try in turn on a kind of device (None for any), and why others are not among them."""
+    if device is not None:
+        return (["tensorrt", "torch", "reference"], "") if device.lower() == "cuda" else (["openvino", "reference"], "")
+    if _has_cuda():
+        return list(BACKENDS), ""
+    return ["openvino", "reference"], "there is no CUDA device"
 
 
 def _has_cuda() -> bool:
@@ -83,4 +82,4 @@ def _foreign_openvino() -> str:
     )
 
 
-__all__ = ["BACKENDS", "Backend", "Options", "Request", "Session", "choose_backend", "load_backend"]
+__all__ = ["BACKENDS", "Backend", "Options", "Request", "Session", "candidates", "load_backend"]

@@ -34,6 +34,10 @@ LEGACY_BAND_ROWS = 128
 """The same for versions 7 and 8, whose deep stages compute their rims again for every band."""
 
 
+DEFAULT_STREAMS = 2
+"""One frame's copies and single-threaded parts go on beside the other's arithmetic."""
+
+
 def default_device() -> str:
     """``"CPU"``; OpenVINO's ``"GPU"`` and ``"NPU"`` are there to be asked for."""
     return "CPU"
@@ -109,9 +113,10 @@ def _device(core: ov.Core, options: Options) -> str:
     own = [name for name in there if name.split(".")[0] == options.device.upper()]
     if not own:
         raise ParagonSR2Error(f"device is {options.device!r}: OpenVINO finds {', '.join(map(repr, kinds))} here")
-    if options.device_index >= len(own):
-        raise ParagonSR2Error(f"device_index is {options.device_index}: there are {len(own)} of {options.device!r}, counted from 0")
-    return own[options.device_index]
+    index = options.only_device()
+    if index >= len(own):
+        raise ParagonSR2Error(f"device_index is {index}: there are {len(own)} of {options.device!r}, counted from 0")
+    return own[index]
 
 
 def _convert(request: Request) -> tuple[ov.Model, tuple[int, ...]]:
