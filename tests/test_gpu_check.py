@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gpu_check
@@ -24,7 +25,7 @@ def test_it_goes_through_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_what_there_is_no_time_for_says_so() -> None:
     plan = gpu_check.plan_of("cpu", True)
-    late = gpu_check.Plan(plan.device, plan.sizes, plan.lanes, plan.frames, plan.backends, deadline=0)
+    late = replace(plan, deadline=0)
     assert list(gpu_check.times(late, "realtime", gpu_check.find_model("realtime", 2), (64, 96), {})) == [
         {"model": "realtime", "source": "96x64", "fault": "no time left"}
     ]

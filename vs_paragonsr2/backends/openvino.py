@@ -17,6 +17,7 @@ from ..cache import entry_path, load_or_make
 from ..colour import PlaneFormat
 from ..errors import ParagonSR2Error
 from .base import Options, Plane, Request, Session, check_scale
+from .planes import plane_ratios, replicate
 
 # OpenVINO's converter starts a process that reports its use to its makers, unless the module for it is missing. A filter in a
 # player neither starts processes nor reports.
@@ -192,7 +193,7 @@ class OpenVINOSession(Session[_Slot]):
         self.bands = -(-source.height // compiled.rows)
         height = (compiled.priming + self.bands) * compiled.rows + compiled.above + compiled.below
         width = source.width + compiled.left + compiled.right
-        self.ratios, self.target_ratios = _ratios(source), _ratios(target)
+        self.ratios, self.target_ratios = plane_ratios(source), plane_ratios(target)
         # Planes of one size may come out together: taking them apart is faster on the way into the frame.
         shapes = [tuple(output.shape)[1:] for output in compiled.graph.outputs]
         ends = np.cumsum([shape[0] for shape in shapes]).tolist()
@@ -208,7 +209,7 @@ class OpenVINOSession(Session[_Slot]):
     def _run(self, slot: _Slot, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
         top = self.compiled.priming * self.compiled.rows + self.compiled.above
         for plane, padded, (rows, columns) in zip(planes, slot.padded, self.ratios, strict=True):
-            _replicate(plane, padded, top // rows, self.compiled.left // columns)
+            replicate(plane, padded, top // rows, self.compiled.left // columns)
         for band in range(-self.compiled.priming, self.bands):
             self._run_band(slot, band, out)
 
@@ -231,26 +232,12 @@ class OpenVINOSession(Session[_Slot]):
             part[...] = samples[: len(part)]
 
 
-def _ratios(fmt: PlaneFormat) -> list[tuple[int, int]]:
-    return [(1, 1), fmt.ratios, fmt.ratios][: len(fmt.shapes)]
-
-
 def _plane_shapes(fmt: PlaneFormat, height: int, width: int) -> list[tuple[int, int]]:
     """Height and width of each plane of a picture with so many luma samples."""
-    return [(height // rows, width // columns) for rows, columns in _ratios(fmt)]
+    return [(height // rows, width // columns) for rows, columns in plane_ratios(fmt)]
 
 
 def _tensor(samples: NDArray[np.generic]) -> ov.Tensor:
     """A tensor (1, planes, height, width) over the memory of planes; no runtime knows uint16, so its bits go as int16."""
     samples = samples.view(np.int16) if samples.dtype == np.uint16 else samples
     return ov.Tensor(samples.reshape(1, -1, *samples.shape[-2:]), shared_memory=True)
-
-
-def _replicate(plane: Plane, padded: NDArray[np.generic], rows: int, columns: int) -> None:
-    """Copy a plane into the middle of a larger one and repeat its edges."""
-    height, width = plane.shape
-    padded[rows : rows + height, columns : columns + width] = plane
-    padded[rows : rows + height, :columns] = plane[:, :1]
-    padded[rows : rows + height, columns + width :] = plane[:, -1:]
-    padded[:rows] = padded[rows]
-    padded[rows + height :] = padded[rows + height - 1]

@@ -62,15 +62,18 @@ def network_on(model: Model, alpha: float | None, device: torch.device) -> Netwo
 class ReferenceSession(Session[None]):
     """Planes to RGB, the network, RGB to planes. A frame is replicate-padded first and cropped last.
 
+    ``numbers`` is the network's dtype, ``np.float32`` or ``np.float64``.
+
     Raises ParagonSR2Error where the network's scale is not the one between the formats of ``spec``.
     """
 
-    def __init__(self, network: Upsampler, spec: ClipSpec, device: torch.device, num_streams: int) -> None:
+    def __init__(
+        self, network: Upsampler, spec: ClipSpec, device: torch.device, num_streams: int, numbers: type = np.float32
+    ) -> None:
         super().__init__(spec, [None] * num_streams)
         check_scale(network.scale, spec)
         self.network = network
-        weight = next(network.parameters(), None) if isinstance(network, torch.nn.Module) else None
-        self.numbers = np.float64 if weight is not None and weight.dtype is torch.float64 else np.float32
+        self.numbers = numbers
         self.device = device
         self.border = border(network, spec)
         source, target = spec.source, spec.target
@@ -86,7 +89,7 @@ class ReferenceSession(Session[None]):
             plane[...] = result.cpu().numpy()
 
     def to_rgb(self, planes: Sequence[Plane]) -> Tensor:
-        """(1, 3, H + 2 * border, W + 2 * border), in the network's dtype, float32 or float64."""
+        """(1, 3, H + 2 * border, W + 2 * border), in ``numbers``."""
         source = self.spec.source
         values = []
         for plane, (scale, offset), shape in zip(planes, sample_scale(source, self.spec.colour), source.shapes, strict=True):
