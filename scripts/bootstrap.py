@@ -54,6 +54,8 @@ def prepare(extra: str) -> None:
         if not _has_pip():
             venv.create(VENV, with_pip=True, clear=True)
         pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        # Python 3.12's own pip finds no versions of PyTorch's CUDA packages that agree with Torch-TensorRT's.
+        subprocess.run([*map(str, pip), "--upgrade", "pip"], check=True)
         subprocess.run([*map(str, pip), "--editable", f"{ROOT}[{extra}]"], check=True)
         stamp.write_text(current)
     # vspipe embeds Python and looks for it in a file of the user's, which has a line for each environment.
