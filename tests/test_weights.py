@@ -8,9 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import golden
+from plain import random_network
+from safetensors.torch import save_file
 
 from vs_paragonsr2 import ParagonSR2Error, load_network, shipped_models
+from vs_paragonsr2.header import scale_in_header
 from vs_paragonsr2.weights import find_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,3 +130,31 @@ def test_the_hash_is_the_files(tmp_path: Path) -> None:
 def test_unknown_names_are_told_what_there_is(model: str) -> None:
     with pytest.raises(ParagonSR2Error, match=r"expected a shipped model \('realtime'.*\) or the path of a file in .safetensors"):
         find_model(model, 2)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "golden").glob("*x?*.safetensors")), ids=lambda path: path.stem)
+def test_the_header_says_the_scale_of_every_checkpoint(path: Path) -> None:
+    expected = None if path.stem.endswith(".io") else load_network(path).scale
+    assert scale_in_header(path) == expected
+
+
+@pytest.mark.parametrize("prefix", ["params_ema.", "model.module.", "params.module._orig_mod."])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@pytest.mark.parametrize("name", ["stream", "photo", "realtime 8"])
+def test_the_header_says_the_scale_of_wrapped_checkpoints(name: str, scale: int, prefix: str, tmp_path: Path) -> None:
+    tensors = random_network(name, scale, blocks=1).state_dict()
+    others = {"optimizer.step": torch.zeros(1)} if prefix != "model.module." else {}
+    path = tmp_path / "a.safetensors"
+    save_file({f"{prefix}{key}": tensor.contiguous() for key, tensor in tensors.items()} | others, path)
+    assert scale_in_header(path) == scale
+
+
+def test_a_header_that_says_no_scale_leaves_it_to_the_loader(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    for tensors in ({"weight": torch.zeros(1)}, {"conv_in.weight": torch.zeros(()), "up.0.weight": torch.zeros(64, 1)}):
+        save_file(tensors, path)
+        assert scale_in_header(path) is None
+        with pytest.raises(ParagonSR2Error, match="not a ParagonSR2 checkpoint"):
+            find_model(path, None)
+    path.write_bytes(b"nothing")
+    assert scale_in_header(path) is None

@@ -19,14 +19,12 @@ from torch import Tensor
 
 from .arguments import ALPHA_RANGE, MAX_CHECKPOINT_BYTES, checkpoint_file, is_alpha
 from .errors import ParagonSR2Error
+from .header import unwrapped
 from .network import SCALES, VARIANTS, LegacyParagonSR2, Network, ParagonSR2, Variant
 from .network.blocks import AttentionMode
 
 if TYPE_CHECKING:
     from .network.legacy import LegacyVariant
-
-WRAPPINGS = ("params_ema.", "params.", "state_dict.", "model.")
-"""Where training programs put the weights, the one to prefer first."""
 
 MAX_DEPTH = 4
 """Of dictionaries within each other."""
@@ -35,9 +33,6 @@ TENSOR_PARTS = re.compile(
     r"collections\.OrderedDict|torch\._utils\._rebuild_(tensor_v2|parameter)|torch\.(\w*Storage|bfloat16|storage\.UntypedStorage)"
 )
 """What a pickle of tensors names."""
-
-PREFIXES = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every name."""
 
 
 def load_network(path: str | os.PathLike[str], *, alpha: float | None = None, attention_mode: AttentionMode = "sdpa") -> Network:
@@ -89,13 +84,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         tree, metadata = _read_pickle(path), {}
     else:
         raise ParagonSR2Error(f"{path}: expected a checkpoint that ends in .safetensors, .pth or .pt")
-    tensors = dict(_flatten(tree))
-    for wrapping in WRAPPINGS:
-        inside = {name.removeprefix(wrapping): t for name, t in tensors.items() if name.startswith(wrapping)}
-        tensors = inside or tensors
-    while tensors and (prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None)):
-        tensors = {name.removeprefix(prefix): t for name, t in tensors.items()}
-    return tensors, metadata
+    return unwrapped(dict(_flatten(tree))), metadata
 
 
 def _read_pickle(path: Path) -> object:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .arguments import checkpoint_file
 from .errors import ParagonSR2Error
+from .header import scale_in_header
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -119,6 +120,9 @@ def _digest(path: Path, mtime_ns: int, size: int) -> str:
 @lru_cache(maxsize=64)
 def _scale_in(path: Path, sha256: str) -> int:
     """The scale of a checkpoint that nobody has named."""
-    from .checkpoint import load_network
+    scale = scale_in_header(path) if path.suffix == ".safetensors" else None
+    if scale is None:
+        from .checkpoint import load_network
 
-    return load_network(path).scale
+        scale = load_network(path).scale
+    return scale
