@@ -106,7 +106,7 @@ def upscale(
         upscaler = Upscaler(checkpoint, source, target, target_format, wanted, reader, allow_interlaced)
         # Here, so that what is wrong with the model or device is said now, and the first frame does not wait.
         streams = upscaler.open() if backend is not None else upscaler.open_first_that_works(*candidates(device))
-        return _in_lanes(clip, target, target_format, upscaler, min(streams, vs.core.num_threads, clip.num_frames))
+        return in_lanes(clip, target, target_format, upscaler, min(streams, vs.core.num_threads, clip.num_frames))
 
 
 class Upscaler:
@@ -195,7 +195,7 @@ class Upscaler:
             raise vs.Error(f"upscale: frame {n}: {type(error).__name__}: {error}") from error
 
 
-def _in_lanes(
+def in_lanes(
     clip: vs.VideoNode, target: PlaneFormat, target_format: vs.VideoFormat, upscaler: Upscaler, lanes: int
 ) -> vs.VideoNode:
     """Every lanes-th frame goes to its own ModifyFrame, which runs one callback at a time, so lanes frames run at once."""

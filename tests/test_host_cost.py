@@ -1,0 +1,22 @@
+"""What a frame costs on the host, whatever the device does."""
+
+import host_cost
+import numpy as np
+import vapoursynth as vs
+from conftest import random_planes
+from route import clip_of, planes_at
+
+
+def test_the_frame_path_that_is_timed_repeats_samples() -> None:
+    frames = [random_planes(vs.YUV420P8, 70, 46, seed) for seed in range(5)]
+    result = host_cost.doubled(clip_of(frames, vs.YUV420P8, number=3), streams=2)
+    for n in (3, 0, 4):
+        for plane, found in zip(frames[n], planes_at(result, n), strict=True):
+            assert np.array_equal(found, plane.repeat(2, 0).repeat(2, 1))
+        assert result.get_frame(n).props["number"] == 3
+
+
+def test_the_frame_path_costs_far_less_than_the_conversions_of_the_rgb_route() -> None:
+    """scripts/host_cost.py says how much; this much less would be a fault."""
+    cost = host_cost.measure(1920, 1080, frames=30, rounds=3)
+    assert cost.ratio(host_cost.processor) > 4
