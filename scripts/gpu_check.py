@@ -258,7 +258,7 @@ def filter_fps(plan: Plan, session: SwitchingSession, spec: ClipSpec, lanes: int
     """Through VapourSynth and the filter's own lanes, from a clip that costs nothing, with the session that is open."""
     import vapoursynth as vs
 
-    from vs_paragonsr2.filter import _in_lanes
+    from vs_paragonsr2.filter import in_lanes
     from vs_paragonsr2.frames import new_frame, planes_of
 
     source = vs.core.std.BlankClip(
@@ -272,7 +272,7 @@ def filter_fps(plan: Plan, session: SwitchingSession, spec: ClipSpec, lanes: int
             return out
 
     lanes = min(lanes, plan.frames, vs.core.num_threads)
-    clip = _in_lanes(source, spec.target, source.format, Opened(), lanes)  # type: ignore[arg-type]
+    clip = in_lanes(source, spec.target, source.format, Opened(), lanes)  # type: ignore[arg-type]
     began = time.perf_counter()
     for frame in clip.frames(prefetch=2 * lanes, close=True):
         del frame

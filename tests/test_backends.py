@@ -87,7 +87,7 @@ def test_a_clash_is_named_and_the_next_backend_goes_on(peer_plugin: Path, clashi
     said = subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout
     version = clashing_openvino.name.removeprefix("openvino-")
     clash = rf"the Python package openvino {re.escape(version)} clashes with {re.escape(str(peer_plugin))}/libopenvino\.so\.\d+"
-    assert re.search(rf"^upscale: backend 'reference': .*{clash}", said, re.MULTILINE | re.DOTALL), said
+    assert re.search(rf"^upscale: backend 'reference' .*{clash}", said, re.MULTILINE | re.DOTALL), said
     assert "equal True" in said
     assert re.search(
         rf"^refused upscale: backend is 'openvino', which cannot be imported here .*{clash}", said, re.MULTILINE | re.DOTALL

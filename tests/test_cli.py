@@ -12,12 +12,13 @@ import pytest
 from vs_paragonsr2.cache import FOLDER_VARIABLE, load_or_make
 
 DAY = 86400
+A, B, C = (f"{letter * 32}.{kind}" for letter, kind in (("a", "engine"), ("b", "blob"), ("c", "engine")))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three entries of 1 MiB, the newest first by name, with what making them leaves."""
-    for days, name in enumerate(("a.engine", "b.blob", "c.engine")):
+    for days, name in enumerate((A, B, C)):
         load_or_make(tmp_path / name, lambda data: data, lambda: (b"", bytes(2**20)))
         os.utime(tmp_path / name, (time.time() - (days + 0.5) * DAY,) * 2)
     return tmp_path
@@ -36,27 +37,27 @@ def left(folder: Path) -> set[str]:
 @pytest.mark.parametrize("action", [[], ["list"]])
 def test_cache_list(folder: Path, action: list[str]) -> None:
     said = run(folder, *action).stdout
-    assert said.index("a.engine") < said.index("b.blob") < said.index("c.engine")
+    assert said.index(A) < said.index(B) < said.index(C)
     assert "3.1 MB" in said and "OpenVINO" in said and "TensorRT" in said
     assert ".lock" not in said
 
 
 def test_cache_prune_by_size_keeps_the_newest(folder: Path) -> None:
     assert "1 of 3 entries deleted, 1.0 MB" in run(folder, "prune", "--max-mib", "2").stdout
-    assert left(folder) == {"a.engine", "b.blob"}
+    assert left(folder) == {A, B}
 
 
 def test_cache_prune_by_age(folder: Path) -> None:
     run(folder, "prune", "--max-days", "1")
-    assert left(folder) == {"a.engine"}
+    assert left(folder) == {A}
 
 
 def test_cache_prune_all_but_what_is_being_made(folder: Path) -> None:
-    (folder / "a.part").write_bytes(b"of a player that was killed")
-    with filelock.FileLock(folder / "b.blob.lock"):
+    (folder / A).with_suffix(".part").write_bytes(b"of a player that was killed")
+    with filelock.FileLock(folder / f"{B}.lock"):
         said = run(folder, "prune", "--all").stdout
     assert "2 of 3 entries deleted" in said and "1 are in use" in said
-    assert left(folder) == {"b.blob"}
+    assert left(folder) == {B}
 
 
 @pytest.mark.parametrize(

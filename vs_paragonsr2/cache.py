@@ -1,16 +1,28 @@
-"""What is costly to make and kept on disk: one file an entry, in the user's cache folder."""
+"""What is costly to make and kept on disk: one file an entry, in the user's cache folder.
+
+The folder is bounded: entries that nobody has read for longest go when a new one comes.
+"""
 
 import hashlib
 import os
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import filelock
 import platformdirs
 
+from .errors import ParagonSR2Error
+
 FOLDER_VARIABLE = "VS_PARAGONSR2_CACHE"
 """An environment variable that names another folder."""
+
+LIMITS = {"VS_PARAGONSR2_CACHE_MIB": 1024, "VS_PARAGONSR2_CACHE_ENTRIES": 256}
+"""Environment variables that say how large the folder may be, with what holds without them."""
 
 
 def cache_folder() -> Path:
@@ -38,27 +50,120 @@ def load_or_make[T](path: Path, load: Callable[[bytes], T], make: Callable[[], t
     """Read an entry, or make and keep it; of several processes that need it at once, one makes it.
 
     A file that ``load`` raises at, truncated or foreign, is made anew. Where the folder cannot be written, nothing is kept.
+
+    Raises:
+        ParagonSR2Error: an environment variable for the folder's bounds is no whole number of 0 or more.
     """
     found = _load(path, load)
     if found is not None:
         return found
+    limits = _limits()
+    lock = filelock.FileLock(f"{path}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(f"{path}.lock"):
-            found = _load(path, load)
-            if found is not None:
-                return found
-            made, data = make()
-            part = path.with_suffix(".part")
-            part.write_bytes(data)
-            part.replace(path)
-            return made
+        held = lock.acquire()
     except OSError:
         return make()[0]
+    with held:
+        found = _load(path, load)
+        if found is not None:
+            return found
+        made, data = make()
+        with suppress(OSError):  # a disk that is full keeps nothing
+            _keep(path, data, *limits)
+        return made
 
 
 def _load[T](path: Path, load: Callable[[bytes], T]) -> T | None:
     try:
-        return load(path.read_bytes())
+        found = load(path.read_bytes())
     except Exception:  # whatever a runtime makes of a damaged file
         return None
+    with suppress(OSError):
+        os.utime(path)  # its time says when it was read last
+    return found
+
+
+def _limits() -> tuple[int, int]:
+    """Bytes and entries that are kept."""
+    said = {name: os.environ.get(name) or str(default) for name, default in LIMITS.items()}
+    for name, value in said.items():
+        if not value.isdecimal():
+            raise ParagonSR2Error(f"the environment's {name} is {value!r}: expected a whole number of 0 or more")
+    mebibytes, entries = map(int, said.values())
+    return mebibytes << 20, entries
+
+
+def _keep(path: Path, data: bytes, most_bytes: int, most_entries: int) -> None:
+    """Write an entry, and remove those that nobody has read for longest until it fits; it stays itself in any case."""
+    part = path.with_suffix(".part")
+    part.write_bytes(data)
+    part.replace(path)
+    others = [entry for entry in entries(path.parent) if entry.path != path]
+    for entry in excess(others, max_bytes=most_bytes - len(data), max_entries=most_entries - 1):
+        remove(entry)
+
+
+NAMES = re.compile(r"[0-9a-f]{32}\.(?!lock$|part$)\w+")
+"""Of entries. Beside one, whoever makes it has a lock and a part; whatever else is in the folder is not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of the cache."""
+
+    path: Path
+    size: int
+    """In bytes."""
+    modified: float
+    """When it was made or last read, in seconds since the epoch."""
+
+    @property
+    def kind(self) -> str:
+        """What makes such files."""
+        return {".engine": "TensorRT", ".blob": "OpenVINO"}.get(self.path.suffix, self.path.suffix.lstrip("."))
+
+
+def entries(folder: Path) -> list[Entry]:
+    """All entries of a folder, the newest first; what disappears meanwhile is left out."""
+    return sorted(_entries(folder), key=lambda entry: -entry.modified)
+
+
+def _entries(folder: Path) -> Iterator[Entry]:
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        try:
+            if NAMES.fullmatch(path.name) and path.is_file():
+                yield Entry(path, path.stat().st_size, path.stat().st_mtime)
+        except OSError:
+            continue
+
+
+def excess(
+    kept: Iterable[Entry], *, max_bytes: int | None = None, max_entries: int | None = None, max_days: float | None = None
+) -> list[Entry]:
+    """Of entries, the newest first, those that are too old, or too much or too many together with the ones before them."""
+    too_much, total, count, now = [], 0, 0, time.time()
+    for entry in kept:
+        total, count = total + entry.size, count + 1
+        too_large = max_bytes is not None and total > max_bytes
+        too_old = max_days is not None and now - entry.modified > max_days * 86400
+        too_many = max_entries is not None and count > max_entries
+        if too_large or too_many or too_old:
+            too_much.append(entry)
+            total, count = total - entry.size, count - 1
+    return too_much
+
+
+def remove(entry: Entry) -> bool:
+    """Delete an entry with its auxiliary files, unless somebody makes it anew right now. Whether it is gone."""
+    lock = Path(f"{entry.path}.lock")
+    try:
+        with filelock.FileLock(lock, timeout=0):
+            entry.path.unlink(missing_ok=True)
+            entry.path.with_suffix(".part").unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
+    except (filelock.Timeout, OSError):
+        return False
+    return True

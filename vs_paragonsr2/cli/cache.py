@@ -2,78 +2,13 @@
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-import filelock
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from ..cache import cache_folder
+from ..cache import cache_folder, entries, excess, remove
 from ..errors import ParagonSR2Error
-
-AUXILIARY = (".lock", ".part")
-"""Files beside an entry, of whoever makes it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file of the cache."""
-
-    path: Path
-    size: int
-    """In bytes."""
-    modified: float
-    """Seconds since the epoch."""
-
-    @property
-    def kind(self) -> str:
-        """What makes such files."""
-        return {".engine": "TensorRT", ".blob": "OpenVINO"}.get(self.path.suffix, self.path.suffix.lstrip("."))
-
-
-def entries(folder: Path) -> list[Entry]:
-    """All entries of a folder, the newest first; what disappears meanwhile is left out."""
-    return sorted(_entries(folder), key=lambda entry: -entry.modified)
-
-
-def _entries(folder: Path) -> Iterator[Entry]:
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        try:
-            if path.suffix not in AUXILIARY and path.is_file():
-                yield Entry(path, path.stat().st_size, path.stat().st_mtime)
-        except OSError:
-            continue
-
-
-def excess(kept: Iterable[Entry], *, max_bytes: int | None = None, max_days: float | None = None) -> list[Entry]:
-    """Of entries, the newest first, those that are too old, or too much in all together with the ones before them."""
-    too_much, total, now = [], 0, time.time()
-    for entry in kept:
-        total += entry.size
-        too_large = max_bytes is not None and total > max_bytes
-        too_old = max_days is not None and now - entry.modified > max_days * 86400
-        if too_large or too_old:
-            too_much.append(entry)
-            total -= entry.size
-    return too_much
-
-
-def remove(entry: Entry) -> bool:
-    """Delete an entry with its auxiliary files, unless somebody makes it anew right now. Whether it is gone."""
-    lock = Path(f"{entry.path}.lock")
-    try:
-        with filelock.FileLock(lock, timeout=0):
-            entry.path.unlink(missing_ok=True)
-            entry.path.with_suffix(".part").unlink(missing_ok=True)
-        lock.unlink(missing_ok=True)
-    except (filelock.Timeout, OSError):
-        return False
-    return True
 
 
 def add_to(words: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

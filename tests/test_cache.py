@@ -1,0 +1,120 @@
+"""The folder of what is costly to make: made once, touched when read, bounded."""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from vs_paragonsr2 import ParagonSR2Error, cache
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of this test alone, with room for three entries and a MiB."""
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv("VS_PARAGONSR2_CACHE_ENTRIES", "3")
+    monkeypatch.setenv("VS_PARAGONSR2_CACHE_MIB", "1")
+    return tmp_path / "cache"
+
+
+def get(name: str, size: int = 8) -> bool:
+    """Ask for an entry; whether it had to be made."""
+    made = []
+
+    def make() -> tuple[str, bytes]:
+        made.append(name)
+        return name, name.encode().ljust(size)
+
+    assert cache.load_or_make(cache.entry_path("test", name), lambda data: data.decode().strip(), make) == name
+    return bool(made)
+
+
+def age(name: str, seconds: int) -> None:
+    """As if the entry had been read so long ago."""
+    path = cache.entry_path("test", name)
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+
+
+def test_the_least_recently_read_goes_when_there_are_too_many(folder: Path) -> None:
+    for name, seconds in (("a", 30), ("b", 20), ("c", 10)):
+        assert get(name)
+        age(name, seconds)
+    assert not get("a")  # and so it is the newest
+    assert get("d")
+    assert len(list(folder.glob("*.test"))) == 3
+    assert not cache.entry_path("test", "b").exists()
+    assert [get(name) for name in "acd"] == [False] * 3
+
+
+def test_the_least_recently_read_go_until_a_large_one_fits(folder: Path) -> None:
+    for name, seconds in (("a", 20), ("b", 10)):
+        get(name, 400 << 10)
+        age(name, seconds)
+    assert get("c", 500 << 10)
+    assert [path.exists() for path in (cache.entry_path("test", name) for name in "abc")] == [False, True, True]
+
+
+def test_an_entry_larger_than_the_bound_stays_alone() -> None:
+    get("a")
+    assert get("b", 2 << 20)
+    assert not get("b")
+    assert get("a")
+
+
+def test_locks_go_with_their_entries_and_what_is_not_ours_stays(folder: Path) -> None:
+    folder.mkdir()
+    others = [folder / "notes.txt", folder / f"{'0' * 31}.test", folder / "sub"]
+    for other in others[:2]:
+        other.write_text("mine")
+        os.utime(other, (0, 0))
+    others[2].mkdir()
+    for name in "abcde":
+        get(name)
+        age(name, 5)
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {other.name for other in others}
+    assert len([name for name in names if name.endswith(".test.lock")]) <= 3
+
+
+@pytest.mark.parametrize("name", ["VS_PARAGONSR2_CACHE_ENTRIES", "VS_PARAGONSR2_CACHE_MIB"])
+@pytest.mark.parametrize("value", ["-1", "1.5", "much"])
+def test_a_bound_that_is_no_number_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ParagonSR2Error, match=f"{name} is '{value}': expected a whole number of 0 or more"):
+        get("a")
+
+
+def test_an_empty_bound_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in cache.LIMITS:
+        monkeypatch.setenv(name, "")
+    for index in range(5):
+        assert get(str(index), 1 << 20)
+    assert not any(get(str(index)) for index in range(5))
+
+
+def test_of_several_that_need_an_entry_at_once_one_makes_it() -> None:
+    barrier = threading.Barrier(4)
+
+    def ask(_: int) -> bool:
+        barrier.wait()
+        return get("a")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(ask, range(4))) == 1
+
+
+def test_a_disk_that_is_full_makes_once_and_keeps_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A double of the disk."""
+    calls = []
+
+    def full(path: Path, data: bytes) -> int:
+        calls.append(path)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert get("a")
+    assert len(calls) == 1
+    assert not list(folder.glob("*.test"))
