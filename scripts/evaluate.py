@@ -1,100 +1,150 @@
-"""Measure upscalers on test sets: luma PSNR in dB, a table and a JSON.
+"""Measure upscalers on pictures and on video: luma PSNR, SSIM, SSIMULACRA 2, and flicker.
 
-    python scripts/evaluate.py --scale 2 --data SET5 SET14 --models realtime path/to/checkpoint.safetensors
+    python scripts/evaluate.py --models realtime CHECKPOINT NETWORK.onnx --data SET5 SET14 --video CLIP --out out/evaluation
 
-A test set is a folder of NAME_lr.png and NAME_hr.png. Bicubic is always measured: on Set5 at 2x it must give 33.67 dB.
+DATA is a folder of NAME_lr.png and NAME_hr.png, or of originals that are reduced here by bicubic. VIDEO is a clip or a folder of
+frames: it is reduced, and upscaled as it is and after x264 at each of the rates; so is its first frame as a still scene with a
+camera's noise. Bicubic, Lanczos and the base path are always measured: on Set5 at 2x bicubic must give 33.67 dB.
+
+FOLDER gets figures.json, figures.md (tables for a model's card), gains.png, curves of each clip, and crops side by side.
+Needs the extra ``evaluation``.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+import torch
 from rich.console import Console
-from rich.table import Table
+from rich.progress import track
 
-from vs_paragonsr2.checkpoint import load_network
+from vs_paragonsr2.backends.reference import default_device
 from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.metrics import psnr_luma
-from vs_paragonsr2.training.data import Pair, read_pairs
-from vs_paragonsr2.training.trainer import upscale_picture
-from vs_paragonsr2.weights import find_model
+from vs_paragonsr2.evaluation import report
+from vs_paragonsr2.evaluation.crops import side_by_side
+from vs_paragonsr2.evaluation.figures import Figures, Measured, SetFigures
+from vs_paragonsr2.evaluation.pictures import measure_pictures, read_pictures
+from vs_paragonsr2.evaluation.upscalers import open_upscalers
+from vs_paragonsr2.evaluation.video import Frame, Scene, encoded, measure_scene, read_encoded, read_scene, still_scene
+from vs_paragonsr2.tiling import Upsampler
 
-type Picture = NDArray[np.uint8]
-type Upscaler = Callable[[Picture], Picture]
+CROP_FRAME = 4
+"""The frame of a clip that crops show: late enough to be predicted from others, early enough for short clips."""
+
+
+CARD = "card.png"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of test sets")
-    parser.add_argument("--scale", type=int, default=2)
-    parser.add_argument("--models", nargs="*", default=["realtime"], help="names of shipped models, or checkpoints")
-    parser.add_argument("--json", type=Path, help="write the figures of every picture here")
-    parser.add_argument("--crops", type=Path, help="write the middle of each picture here: bicubic, models, original")
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / CARD).unlink(missing_ok=True)
+    device = torch.device(arguments.device)
     try:
-        upscalers: dict[str, Upscaler] = {"bicubic": partial(resize_bicubic, scale=arguments.scale)}
-        for model in arguments.models:
-            upscalers[model] = network_upscaler(model, arguments.scale)
-        sets = {folder: read_pairs(folder) for folder in arguments.data}
+        upscalers = open_upscalers(arguments.models, arguments.scale, device, half=arguments.half)
+        evaluation = Evaluation(upscalers, arguments.scale, device, arguments.out, arguments.card_picture)
+        sets = [evaluation.pictures(folder) for folder in arguments.data]
+        if arguments.card_picture and not (arguments.out / CARD).exists():
+            raise ParagonSR2Error(f"--card-picture is {arguments.card_picture!r}: no picture of --data is called so")
+        for clip in arguments.video:
+            scene = read_scene(clip, arguments.scale, arguments.frames)
+            scenes = [evaluation.scene(scene, "clip", crf) for crf in (None, *arguments.rates)]
+            if arguments.still_frames:
+                still = still_scene(scene, arguments.still_frames)
+                scenes += [evaluation.scene(still, "still", crf) for crf in (None, *arguments.rates)]
+            sets += scenes
+            if arguments.out:
+                report.plot_curves(scenes, arguments.out / f"curves_{scene.name}.png")
     except ParagonSR2Error as error:
         sys.exit(f"evaluate: {error}")
-    figures = {str(folder): measure(pairs, upscalers, arguments.scale) for folder, pairs in sets.items()}
-    show(figures, list(upscalers), arguments.scale)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"scale": arguments.scale, "psnr_luma_db": figures}, indent=1) + "\n")
-    if arguments.crops:
-        for folder, pairs in sets.items():
-            write_crops(pairs, upscalers, arguments.crops / "_".join(folder.parts[-2:]))
+    for table in report.tables(sets):
+        Console().print(table)
+    if arguments.out:
+        settings = {"scale": arguments.scale, "half": arguments.half}
+        (arguments.out / "figures.json").write_text(
+            json.dumps({**settings, "sets": [one.as_json() for one in sets]}, indent=1) + "\n"
+        )
+        (arguments.out / "figures.md").write_text(report.markdown(sets))
+        report.plot_gains(sets, arguments.out / "gains.png")
 
 
-def resize_bicubic(low: Picture, scale: int) -> Picture:
-    """The cubic with a = -0.5, as MATLAB's imresize enlarges."""
-    height, width = low.shape[:2]
-    return np.asarray(Image.fromarray(low).resize((width * scale, height * scale), Image.Resampling.BICUBIC))
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="*", default=["realtime"], help="names of shipped models, checkpoints, ONNX files")
+    parser.add_argument("--scale", type=int, default=2)
+    parser.add_argument("--half", action="store_true", help="networks in float16")
+    parser.add_argument("--device", default=default_device(), help="of PyTorch, such as cpu or cuda")
+    parser.add_argument("--data", type=Path, nargs="+", default=[], help="folders of pictures")
+    parser.add_argument("--video", type=Path, nargs="+", default=[], help="clips, or folders of frames")
+    parser.add_argument("--rates", type=int, nargs="*", default=[23, 28, 33], help="CRF of x264 for each clip")
+    parser.add_argument("--frames", type=int, default=24, help="of each clip, from its start")
+    parser.add_argument("--still-frames", type=int, default=8, help="of the still scene; 0 leaves it out")
+    parser.add_argument("--out", type=Path, metavar="FOLDER")
+    parser.add_argument(
+        "--card-picture", metavar="NAME", help="the picture of DATA to write as card.png: bicubic, models, original"
+    )
+    arguments = parser.parse_args()
+    if not arguments.data and not arguments.video:
+        parser.error("nothing to measure on: give --data, --video, or both")
+    if arguments.frames < 1 or arguments.still_frames < 0:
+        parser.error("--frames must be 1 or more, --still-frames 0 or more")
+    if arguments.card_picture and not arguments.out:
+        parser.error("--card-picture needs --out")
+    return arguments
 
 
-def network_upscaler(model: str, scale: int) -> Upscaler:
-    """An upscaler of a shipped model or a checkpoint. Raises ParagonSR2Error where its scale is another."""
-    network = load_network(find_model(model, scale).path)
-    if network.scale != scale:
-        raise ParagonSR2Error(f"--scale is {scale}: {model} has {network.scale}")
-    return partial(upscale_picture, network)
+@dataclass(frozen=True)
+class Evaluation:
+    """What all test sets have in common."""
 
+    upscalers: dict[str, Upsampler]
+    scale: int
+    device: torch.device
+    out: Path | None
+    card_picture: str | None
 
-def measure(pairs: list[Pair], upscalers: dict[str, Upscaler], scale: int) -> dict[str, dict[str, float]]:
-    """Luma PSNR in dB by upscaler and picture, ``scale`` pixels cropped at each border; their mean under ``mean``."""
-    figures: dict[str, dict[str, float]] = {}
-    for name, upscaler in upscalers.items():
-        by_picture = {pair.name: psnr_luma(upscaler(pair.low), pair.high, scale) for pair in pairs}
-        figures[name] = {**by_picture, "mean": float(np.mean(list(by_picture.values())))}
-    return figures
+    def pictures(self, folder: Path) -> SetFigures:
+        """Measure a folder, and write crops of every picture."""
+        folder = folder.resolve()
+        name = folder.parent.name if folder.name == f"x{self.scale}" else folder.name
+        measured = measure_pictures(read_pictures(folder, self.scale), self.upscalers, self.scale, self.device)
+        return SetFigures(name, "pictures", self._collect(name, measured))
 
+    def scene(self, scene: Scene, kind: Literal["clip", "still"], crf: int | None) -> SetFigures:
+        """Measure a scene as it is or at a rate, and write crops of one frame."""
+        if crf is None:
+            return SetFigures(scene.name, kind, self._frames(scene.name, scene, scene.low()))
+        path, kilobits = encoded(scene, crf)
+        try:
+            name = f"{scene.name}, CRF {crf}"
+            return SetFigures(name, kind, self._frames(name, scene, read_encoded(path)), kilobits)
+        finally:
+            path.unlink()
 
-def show(figures: dict[str, dict[str, dict[str, float]]], upscalers: list[str], scale: int) -> None:
-    table = Table(title=f"Luma PSNR in dB, {scale}x")
-    table.add_column("test set")
-    for name in upscalers:
-        table.add_column(name, justify="right")
-    for folder, by_upscaler in figures.items():
-        table.add_row(folder, *(f"{by_upscaler[name]['mean']:.2f}" for name in upscalers))
-    Console().print(table)
+    def _frames(self, name: str, scene: Scene, low: Iterator[Frame]) -> dict[str, dict[str, Figures]]:
+        return self._collect(name, measure_scene(scene, low, self.upscalers, self.scale, self.device), crop_at=CROP_FRAME)
 
+    def _collect(self, name: str, items: Iterator[Measured], crop_at: int | None = None) -> dict[str, dict[str, Figures]]:
+        """Figures by upscaler and item; crops of all items, or of one."""
+        figures: dict[str, dict[str, Figures]] = {upscaler: {} for upscaler in self.upscalers}
+        for number, item in enumerate(track(items, name, console=Console(stderr=True), transient=True)):
+            for upscaler, values in item.figures.items():
+                figures[upscaler][item.name] = values
+            if self.out and crop_at in (None, number):
+                self._write_crops(self.out / "crops" / name.replace(", ", "_").replace(" ", ""), item)
+        return figures
 
-def write_crops(pairs: list[Pair], upscalers: dict[str, Upscaler], folder: Path, side: int = 256) -> None:
-    """One PNG a picture, the same place by each upscaler and in the original, from left to right."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for pair in pairs:
-        height, width = pair.high.shape[:2]
-        top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
-        pictures = [*(upscaler(pair.low) for upscaler in upscalers.values()), pair.high]
-        crops = [picture[top : top + side, left : left + side] for picture in pictures]
-        Image.fromarray(np.hstack(crops)).save(folder / f"{pair.name}.png")
+    def _write_crops(self, folder: Path, item: Measured) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        side_by_side(item).save(folder / f"{item.name}.png")
+        if self.out and item.name == self.card_picture:
+            shown = [name for name in self.upscalers if name != "lanczos" and not name.startswith("magic kernel")]
+            side_by_side(item, shown, height=120).save(self.out / CARD)
 
 
 if __name__ == "__main__":

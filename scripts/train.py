@@ -2,11 +2,13 @@
 
     python scripts/train.py models/realtime_2x.yml --out runs/realtime_2x
 
-The same command resumes an interrupted run. The averaged weights are in OUT/NAME.safetensors.
+The same command resumes an interrupted run; Ctrl+C and SIGTERM save it first. The averaged weights are in OUT/NAME.safetensors, and
+OUT/plot.png has the curves.
 """
 
 import argparse
 import ctypes
+import signal
 import sys
 from pathlib import Path
 
@@ -27,9 +29,11 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     try:
-        train(arguments)
+        finished = train(arguments)
     except ParagonSR2Error as error:
         sys.exit(f"train: {error}")
+    if not finished:
+        sys.exit("train: stopped and saved; the same command goes on")
 
 
 def keep_freed_memory() -> None:
@@ -42,7 +46,20 @@ def keep_freed_memory() -> None:
                 libc.mallopt(parameter, size)
 
 
-def train(arguments: argparse.Namespace) -> None:
+def stop_on_signals(run: trainer.Trainer) -> None:
+    """Have the first SIGINT or SIGTERM end the run with all of it saved, and a second one do what it does elsewhere."""
+
+    def stop(number: int, frame: object) -> None:
+        run.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def train(arguments: argparse.Namespace) -> bool:
+    """Whether the run came to its end."""
     keep_freed_memory()
     config = load_config(arguments.config)
     if arguments.train_data:
@@ -50,6 +67,7 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.val_data and config.datasets.val:
         config.datasets.val.dataroot = arguments.val_data
     run = trainer.Trainer(config, arguments.out, torch.device(arguments.device))
+    stop_on_signals(run)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -72,6 +90,7 @@ def train(arguments: argparse.Namespace) -> None:
                 )
 
         run.run(report)
+    return run.step == config.train.total_iter
 
 
 if __name__ == "__main__":

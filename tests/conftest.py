@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import benchmark
 import demo
 import numpy as np
 import pytest
@@ -55,3 +56,12 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def ffmpeg() -> str:
     return demo.ffmpeg()
+
+
+@pytest.fixture(scope="session")
+def peer_plugin() -> Path:
+    """The folder of vs-mlrt's OpenVINO plugin, in the benchmark's environment of it. Every core loads what is in the folder that
+    ``VAPOURSYNTH_EXTRA_PLUGIN_PATH`` names.
+    """
+    assert benchmark.set_up_peer() is None
+    return next(benchmark.PEER.glob("**/vapoursynth/plugins/ov"))

@@ -119,21 +119,17 @@ def test_the_key_holds_all_that_is_given(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(keys | {cache.entry_path("blob", "a", 1)}) == 5
 
 
-def test_openvino_is_chosen_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_comes_first_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends_room, "_has_cuda", lambda: False)
-    assert backends_room.choose_backend(None)[0] == "openvino"
-    assert backends_room.choose_backend("cpu")[0] == "openvino"
-    assert backends_room.choose_backend("cuda")[0] == "reference"
+    assert backends_room.candidates(None) == (["openvino", "reference"], "there is no CUDA device")
+    assert backends_room.candidates("cpu") == (["openvino", "reference"], "")
 
 
-def test_without_openvino_the_reference_goes_on_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends_room, "_has_cuda", lambda: False)
+def test_without_openvino_the_error_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "vs_paragonsr2.backends.openvino", raising=False)
     monkeypatch.setitem(sys.modules, "openvino", None)  # what a failed import leaves
-    name, why = backends_room.choose_backend(None)
-    assert name == "reference"
-    assert "cannot be imported" in why
-    assert "clashes" in why
+    with pytest.raises(ParagonSR2Error, match="'openvino', which cannot be imported here "):
+        backends_room.load_backend("openvino")
 
 
 def test_what_openvino_does_not_take_falls_back() -> None:
@@ -162,7 +158,9 @@ def test_a_backend_that_breaks_falls_back_and_is_logged(monkeypatch: pytest.Monk
     finally:
         vs.core.remove_log_handler(handle)
     assert equal(result, planes_at(upscale(clip, MODEL, backend="reference", device="cpu")))
-    assert any("backend 'reference': ModuleNotFoundError: No module named 'something'" in message for message in logged)
+    assert any(
+        "backend 'reference' (not 'openvino': ModuleNotFoundError: No module named 'something'" in message for message in logged
+    )
     with pytest.raises(vs.Error, match="upscale: ModuleNotFoundError: No module named 'something'"):
         upscale(clip, MODEL, backend="openvino")
 
@@ -173,5 +171,5 @@ def test_a_scale_that_differs_is_refused() -> None:
 
 
 def test_the_error_for_a_missing_backend_is_ours() -> None:
-    with pytest.raises(ParagonSR2Error, match="backend is 'tensorflow': expected one of 'openvino'"):
+    with pytest.raises(ParagonSR2Error, match="backend is 'tensorflow': expected one of 'tensorrt'"):
         backends_room.load_backend("tensorflow")

@@ -1,9 +1,11 @@
 """One session for equal requests, within bounds. The sessions here are doubles: only the cache is looked at."""
 
+import gc
 import os
 import statistics
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -71,6 +73,29 @@ def test_the_least_recently_asked_for_is_dropped() -> None:
     assert cache.get(request("a")) is a  # b went
     cache.clear()
     assert cache.get(request("a")) is not a
+
+
+def test_what_takes_too_much_of_a_device_is_dropped_before_the_next_is_built() -> None:
+    freed: list[str] = []
+
+    def build(asked: Request) -> DoubleSession:
+        session = DoubleSession()
+        session.device_bytes = 3 if asked.model.sha256 == "large" else 1
+        weakref.finalize(session, freed.append, asked.model.sha256)
+        return session
+
+    cache = SessionCache(build, max_device_bytes=3)
+    used = cache.get(request("large"))
+    cache.get(request("a"))
+    assert freed == []  # within the bound
+    cache.get(request("b"))
+    gc.collect()
+    assert freed == []  # dropped, but a clip uses it
+    del used
+    gc.collect()
+    assert freed == ["large"]
+    cache.get(request("c"))
+    assert freed == ["large"]
 
 
 def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:

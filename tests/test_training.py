@@ -2,9 +2,12 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
 import tarfile
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +15,17 @@ import pytest
 import torch
 import yaml
 from bootstrap import ROOT
-from conftest import golden, shared
+from conftest import golden
 from PIL import Image
 
 from vs_paragonsr2 import ParagonSR2Error, load_network
-from vs_paragonsr2.metrics import psnr_luma
 from vs_paragonsr2.network import ParagonSR2
-from vs_paragonsr2.training.config import load_config
-from vs_paragonsr2.training.data import PatchSampler, read_pairs, reduce_bicubic
-from vs_paragonsr2.training.start import leave_linear_regime
-from vs_paragonsr2.training.trainer import Trainer, upscale_picture
+from vs_paragonsr2.training.config import TrainDataset, load_config
+from vs_paragonsr2.training.data import Ahead, PatchSampler, read_pairs
+from vs_paragonsr2.training.losses import LOSSES
+from vs_paragonsr2.training.shards import Tiles, find_shards, reduce_bicubic
+from vs_paragonsr2.training.start import leave_linear_regime, start_from
+from vs_paragonsr2.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -60,9 +64,13 @@ def config_file(tmp_path: Path, shard: Path, total_iter: int, **train: object) -
     return path
 
 
-def sampler(shard: Path, **changes: object) -> PatchSampler:
-    arguments = {"scale": 2, "patch": 16, "batch": 8, "flip": True, "rotate": True, "seed": 0, "device": CPU, **changes}
-    return PatchSampler([shard], **arguments)
+def sampler(shard: Path, seed: int = 0, **changes: object) -> PatchSampler:
+    options = TrainDataset(dataroot_gt=[shard], lq_size=16, batch_size_per_gpu=8)
+    return PatchSampler(replace(options, **changes), 2, seed)
+
+
+def first_pictures(shard: Path, batch: int = 8) -> torch.Tensor:
+    return sampler(shard, batch_size_per_gpu=batch).sample(0).low.float() / 255
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, shard: Path) -> None:
@@ -90,6 +98,42 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, shard: 
     assert load_network(tmp_path / "parts/tiny.safetensors").alpha == 0.0
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_zero_for_equal_pictures_alone(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(2, 3, 96, 96, generator=generator)
+    assert LOSSES[name](target, target) == pytest.approx(0, abs=1e-6)
+    near, far = (target + scale * torch.randn(target.shape, generator=generator) for scale in (0.01, 0.1))
+    assert 0 < LOSSES[name](near, target) < LOSSES[name](far, target)
+    opposite = (1 - target).requires_grad_()
+    LOSSES[name](opposite, target).backward()
+    assert opposite.grad is not None
+    assert torch.isfinite(opposite.grad).all()
+    assert opposite.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("side", [11, 22, 44, 96, 192])
+def test_ms_ssim_takes_patches_of_every_size(side: int) -> None:
+    pictures = torch.rand(2, 1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    assert 0 < LOSSES["MSSSIMLoss"](pictures[0], pictures[1]) < 1
+
+
+def test_the_fourier_loss_is_the_mean_over_the_spectrum() -> None:
+    """A difference of one everywhere is the zero frequency alone: sqrt(96 * 96) of it, spread over 96 x 49 complex values."""
+    target = torch.zeros(1, 3, 96, 96)
+    assert LOSSES["FFTLoss"](target + 1, target) == pytest.approx(96 / (96 * 49 * 2))
+
+
+def test_a_run_takes_the_losses_of_its_configuration(tmp_path: Path, shard: Path) -> None:
+    losses = [{"type": "L1Loss", "loss_weight": 2.0}, {"type": "FFTLoss", "loss_weight": 0.5}, {"type": "MSSSIMLoss"}]
+    config = load_config(config_file(tmp_path, shard, 5, losses=losses))
+    run = Trainer(config, tmp_path / "run", CPU)
+    low, high = (x.float() / 255 for x in run.sampler.sample(0))
+    out = run.network(low)
+    expected = 2 * LOSSES["L1Loss"](out, high) + LOSSES["FFTLoss"](out, high) / 2 + LOSSES["MSSSIMLoss"](out, high)
+    assert run._train_step(low, high) == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_training_lowers_the_loss(tmp_path: Path, shard: Path) -> None:
     config = load_config(config_file(tmp_path, shard, 60))
     losses: list[float] = []
@@ -102,7 +146,7 @@ def test_training_lowers_the_loss(tmp_path: Path, shard: Path) -> None:
 def test_the_start_gives_each_nonlinearity_its_range(shard: Path) -> None:
     torch.manual_seed(0)
     network = ParagonSR2("realtime", upsampler_alpha=0.0)
-    low, _ = sampler(shard).sample()
+    low = first_pictures(shard)
     leave_linear_regime(network, low, pre_activation_std=2.0, residual_std=0.3, detail_gain=1.0)
     features = network.conv_in(low)
     for block in network.blocks():
@@ -117,30 +161,47 @@ def test_the_start_gives_each_nonlinearity_its_range(shard: Path) -> None:
 @pytest.mark.parametrize("variant", ["stream", "photo", "pro"])
 def test_the_start_works_on_every_variant(variant: str, shard: Path) -> None:
     network = ParagonSR2(variant)
-    low, _ = sampler(shard, batch=2).sample()
+    low = first_pictures(shard, 2)
     leave_linear_regime(network, low, pre_activation_std=2.0, residual_std=0.3, detail_gain=1.0)
     assert torch.isfinite(network(low)).all()
 
 
 def test_patches_are_aligned(shard: Path) -> None:
     """The low-resolution patch is what its high-resolution one reduces to, whatever the turns and flips."""
-    low, high = sampler(shard).sample()
+    low, high = sampler(shard).sample(0)
     assert low.shape == (8, 3, 16, 16)
     assert high.shape == (8, 3, 32, 32)
     for a, b in zip(low, high, strict=True):
-        picture = (b.permute(1, 2, 0) * 255).byte().numpy()
-        reduced = reduce_bicubic(picture, 2)[2:-2, 2:-2].astype(int)
-        assert np.abs(reduced - (a.permute(1, 2, 0) * 255).byte().numpy()[2:-2, 2:-2]).max() <= 2
+        reduced = reduce_bicubic(b.permute(1, 2, 0).contiguous().numpy(), 2)[2:-2, 2:-2].astype(int)
+        assert np.abs(reduced - a.permute(1, 2, 0).numpy()[2:-2, 2:-2]).max() <= 2
 
 
-def test_a_sampler_resumes(shard: Path) -> None:
-    first = sampler(shard)
-    first.sample()
-    state = first.generator.get_state()
-    expected = first.sample()
-    second = sampler(shard, seed=99)
-    second.generator.set_state(state)
-    assert all(torch.equal(a, b) for a, b in zip(expected, second.sample(), strict=True))
+def test_a_batch_depends_on_seed_and_step_alone(shard: Path) -> None:
+    first, second, other = sampler(shard), sampler(shard), sampler(shard, seed=1)
+    expected = [first.sample(step) for step in (0, 1, 7)]
+    assert not torch.equal(expected[0].low, expected[1].low)
+    for step, batch in ((7, expected[2]), (0, expected[0]), (1, expected[1])):
+        assert all(torch.equal(a, b) for a, b in zip(second.sample(step), batch, strict=True))
+        assert not torch.equal(other.sample(step).low, batch.low)
+
+
+def test_batches_come_ahead_of_time_in_their_order(shard: Path) -> None:
+    made: list[int] = []
+
+    def make(step: int) -> int:
+        made.append(step)
+        return step * step
+
+    ahead = Ahead(make)
+    assert [ahead[step] for step in (5, 6, 7, 3)] == [25, 36, 49, 9]
+    ahead.close()
+    assert made[:3] == [5, 6, 7]
+
+    def fail(step: int) -> int:
+        raise ParagonSR2Error("damaged")
+
+    with pytest.raises(ParagonSR2Error, match="damaged"):
+        Ahead(fail)[0]
 
 
 @pytest.mark.parametrize(
@@ -187,18 +248,40 @@ def test_the_shipped_configurations_can_be_read() -> None:
 
 
 def test_weights_of_another_scale_start_a_model(tmp_path: Path, shard: Path) -> None:
+    """What leaves the pixel shuffle at 4x is what leaves it at 2x, enlarged by nearest neighbour; all else is the same."""
     config = load_config(config_file(tmp_path, shard, 1))
     config.scale, config.path.pretrain_network_g = 4, golden("realtime_x2")
     config.datasets.train.lq_size = 8
-    network = Trainer(config, tmp_path / "run", CPU).network
+    network, source = Trainer(config, tmp_path / "run", CPU).network, load_network(golden("realtime_x2"))
     assert network.scale == 4
-    assert torch.equal(network.conv_mid.weight.detach(), load_network(golden("realtime_x2")).conv_mid.weight)
-    config.path.pretrain_network_g = golden("stream_x2")
-    with pytest.raises(ParagonSR2Error, match="pretrain_network_g is .*stream of version 11: expected realtime of version 11"):
-        Trainer(config, tmp_path / "other", CPU)
-    config.path.pretrain_network_g = golden("v10_realtime_x2")
-    with pytest.raises(ParagonSR2Error, match="realtime of version 10: expected realtime of version 11"):
-        Trainer(config, tmp_path / "older", CPU)
+    assert network.detail_gain == source.detail_gain
+    features = torch.rand(1, 16, 7, 5)
+    small = source.up(source.conv_mid(source.body(features)))
+    large = network.up(network.conv_mid(network.body(features)))
+    assert torch.allclose(large, small.repeat_interleave(2, 2).repeat_interleave(2, 3), atol=1e-6)
+
+
+@pytest.mark.parametrize(("old", "new"), [(2, 2), (2, 3), (2, 8), (4, 2)])
+def test_each_phase_takes_the_filters_of_the_one_it_lies_in(old: int, new: int) -> None:
+    source, network = ParagonSR2("stream", old), ParagonSR2("stream", new)
+    start_from(network, source)
+    bias = torch.nn.PixelShuffle(old)(source.up[0].bias.view(1, -1, 1, 1))
+    enlarged = torch.nn.functional.interpolate(bias, size=(new, new), mode="nearest")
+    assert torch.equal(torch.nn.PixelShuffle(new)(network.up[0].bias.view(1, -1, 1, 1)), enlarged)
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("stream_x2", "pretrain_network_g is .*its variant is stream: expected realtime"),
+        ("v10_realtime_x2", "its version is 10: expected 11"),
+    ],
+)
+def test_weights_of_another_network_are_refused(tmp_path: Path, shard: Path, name: str, match: str) -> None:
+    config = load_config(config_file(tmp_path, shard, 1))
+    config.path.pretrain_network_g = golden(name)
+    with pytest.raises(ParagonSR2Error, match=match):
+        Trainer(config, tmp_path / "run", CPU)
 
 
 def test_another_run_is_not_resumed(tmp_path: Path, shard: Path) -> None:
@@ -212,51 +295,80 @@ def test_another_run_is_not_resumed(tmp_path: Path, shard: Path) -> None:
         Trainer(config, tmp_path / "run", CPU)
 
 
+def test_tiles_are_the_same_however_few_stay_in_memory(shard: Path) -> None:
+    whole, none = (Tiles([shard], scale=2, side=32, memory_bytes=n) for n in (2**20, 0))
+    assert len(whole) == len(none) == 6
+    for _ in range(2):
+        for i in range(6):
+            assert np.array_equal(whole[i].high, smooth_picture(64, i))
+            assert all(np.array_equal(a, b) for a, b in zip(whole[i], none[i], strict=True))
+    assert whole[3] is whole[3]
+    assert none[3] is not none[3]
+
+
+def test_the_memory_of_tiles_is_bounded(shard: Path) -> None:
+    """A tile is 64 * 64 * 3 bytes and a quarter; two fit."""
+    tiles = Tiles([shard], scale=2, side=32, memory_bytes=2 * 15360)
+    first, second = tiles[0], tiles[1]
+    assert tiles[0] is first
+    tiles[2]
+    assert tiles[0] is first
+    assert tiles[1] is not second
+
+
+def test_small_and_damaged_pictures(tmp_path: Path, shard: Path) -> None:
+    with pytest.raises(ParagonSR2Error, match="no picture in 1 shards is as large as 66"):
+        Tiles([shard], scale=2, side=66, memory_bytes=0)
+    data = bytearray(shard.read_bytes())
+    with tarfile.open(shard) as tar:
+        place = tar.getmembers()[1]
+    data[place.offset_data + 20 : place.offset_data + place.size] = bytes(place.size - 20)
+    shard.write_bytes(data)
+    with pytest.raises(ParagonSR2Error, match="train-00.tar: tile_1.webp is damaged"):
+        list(Tiles([shard], scale=2, side=32, memory_bytes=0))
+    shard.write_bytes(data[:700])
+    with pytest.raises(ParagonSR2Error, match="train-00.tar: "):
+        Tiles([shard], scale=2, side=32, memory_bytes=0)
+    with pytest.raises(ParagonSR2Error, match="no .tar shard is there"):
+        find_shards([tmp_path / "nowhere"])
+
+
 def test_no_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(ParagonSR2Error, match="no .tar shard is there"):
         Trainer(load_config(config_file(tmp_path, tmp_path / "none", 1)), tmp_path / "run", CPU)
 
 
+def train_command(tmp_path: Path, shard: Path, total_iter: int) -> list[str]:
+    command = [sys.executable, ROOT / "scripts/train.py", config_file(tmp_path, shard, total_iter), "--out", tmp_path / "run"]
+    return [*map(str, command), "--device", "cpu"]
+
+
 def test_train_command(tmp_path: Path, shard: Path) -> None:
-    command = [sys.executable, ROOT / "scripts/train.py", config_file(tmp_path, shard, 6), "--out", tmp_path / "run"]
-    subprocess.run([*map(str, command), "--device", "cpu"], check=True, capture_output=True)
+    subprocess.run(train_command(tmp_path, shard, 6), check=True, capture_output=True)
     assert load_network(tmp_path / "run/tiny.safetensors").variant == "realtime"
+    with Image.open(tmp_path / "run/plot.png") as plot:
+        assert len(plot.convert("RGB").getcolors(2**20) or []) > 10
 
 
-def test_psnr() -> None:
-    grey = np.full((20, 20, 3), 100, np.uint8)
-    brighter = grey + np.uint8(1)
-    # A step of one in R, G and B is 219/255 in limited-range luma.
-    assert psnr_luma(grey, brighter, 2) == pytest.approx(20 * np.log10(255 / (219 / 255)), abs=1e-6)
-    assert psnr_luma(grey, grey, 0) == float("inf")
-    edge = grey.copy()
-    edge[:2] = 0
-    assert psnr_luma(grey, edge, 2) == float("inf")
-    with pytest.raises(ValueError, match="equal shapes"):
-        psnr_luma(grey, grey[:10], 2)
-    with pytest.raises(ValueError, match="crop is 10"):
-        psnr_luma(grey, grey, 10)
-
-
-def test_the_shipped_realtime_model_is_as_good_as_its_card_says(tmp_path: Path) -> None:
-    """Needs shared/data/test. Bicubic on Set5 is 33.67 dB in the literature, or the measurement is wrong."""
-    folders = [shared(f"data/test/{name}/x2") for name in ("Set5", "Set14")]
-    out = tmp_path / "figures.json"
-    command = [sys.executable, ROOT / "scripts/evaluate.py", "--data", *folders, "--models", "realtime", "--json", out]
-    subprocess.run([*map(str, command), "--crops", str(tmp_path / "crops")], check=True, capture_output=True)
-    set5, set14 = json.loads(out.read_text())["psnr_luma_db"].values()
-    assert round(set5["bicubic"]["mean"], 2) == 33.67
-    assert set5["realtime"]["mean"] >= 36.2
-    assert set14["realtime"]["mean"] >= 32.1
-    assert len(list((tmp_path / "crops").rglob("*.png"))) == 5 + 14
-
-
-def test_pictures_keep_their_borders() -> None:
-    """A flat picture comes out flat, the outermost pixels too."""
-    flat = np.full((16, 12, 3), 90, np.uint8)
-    result = upscale_picture(load_network(golden("realtime_x2")), flat)
-    assert result.shape == (32, 24, 3)
-    assert np.array_equal(result, np.tile(result[:2, :2], (16, 12, 1)))
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_with_all_of_it_saved(tmp_path: Path, shard: Path, number: signal.Signals) -> None:
+    command = train_command(tmp_path, shard, 1_000_000)
+    path = tmp_path / "tiny.yml"
+    tree = yaml.safe_load(path.read_text())
+    # Nothing else saves.
+    tree["logger"]["save_checkpoint_seconds"] = 3600
+    path.write_text(yaml.safe_dump(tree))
+    log = tmp_path / "run/log.jsonl"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (log.exists() and log.stat().st_size):
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "stopped and saved" in errors
+    last = json.loads(log.read_text().splitlines()[-1])["step"]
+    resumed = Trainer(load_config(path), tmp_path / "run", CPU)
+    assert last <= resumed.step < last + 5
 
 
 def test_a_test_set_without_pairs_is_named(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The shipped models, and that they are found however the package got there."""
 
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,8 +57,48 @@ def test_found_in_an_install(tmp_path: Path) -> None:
     package, model = found_by(tmp_path, PYTHONPATH=str(target))
     assert package == target / "vs_paragonsr2/__init__.py"
     assert model == target / "vs_paragonsr2/models/realtime_2x.safetensors"
-    for name in ("py.typed", "models/realtime_2x.md", "network/paragonsr2.py", "training/trainer.py", "backends/reference.py"):
+    for name in (
+        "py.typed",
+        "models/realtime_2x.md",
+        "models/SHA256SUMS",
+        "network/paragonsr2.py",
+        "training/trainer.py",
+        "backends/reference.py",
+    ):
         assert (target / "vs_paragonsr2" / name).is_file()
+
+
+def spoil(path: Path) -> None:
+    """Change the lowest bit of the last weight."""
+    content = bytearray(path.read_bytes())
+    content[-4] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (
+            lambda models: spoil(models / "realtime_2x.safetensors"),
+            r"realtime_2x.safetensors: damaged .* is \w{64}: expected \w{64} ",
+        ),
+        (lambda models: (models / "realtime_2x.safetensors").unlink(), "realtime_2x.safetensors'?: the file cannot be read"),
+        (lambda models: (models / "SHA256SUMS").unlink(), "SHA256SUMS: the list of models cannot be read"),
+        (lambda models: (models / "SHA256SUMS").write_text("realtime_2x.safetensors\n"), "'realtime_2x.safetensors' is no SHA-256"),
+    ],
+    ids=["one bit", "no file", "no list", "no hash"],
+)
+def test_a_damaged_model_is_refused(tmp_path: Path, damage: Callable[[Path], None], words: str) -> None:
+    checkout = copy_of_the_checkout(tmp_path)
+    assert found_by(tmp_path, PYTHONPATH=str(checkout))[1] == checkout / "models/realtime_2x.safetensors"
+    damage(checkout / "models")
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        found_by(tmp_path, PYTHONPATH=str(checkout))
+    assert re.search(f"ParagonSR2Error: .*{words}", failed.value.stderr)
+
+
+def test_the_list_holds_every_model_in_the_folder() -> None:
+    assert sorted(shipped_models().values()) == sorted((ROOT / "models").glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("named", shipped_models().items(), ids=lambda named: f"{named[0][0]}-{named[0][1]}x")

@@ -18,24 +18,57 @@ from .network.legacy import LegacyGroup, LegacyNanoBlock, LegacyStreamBlock, Shu
 
 
 class Stage(nn.Module):
-    """A part of the body: (N, C, H, W) to (N, C, factor * H, factor * W), right but for ``radius`` input pixels at the borders."""
+    """A part of the body: (N, C, H, W) to (N, C, factor * H, factor * W), right but for ``radius`` input pixels at the borders.
 
-    def __init__(self, part: nn.Module, radius: int, factor: int = 1) -> None:
+    Within a band of rows it gives those alone that are right: factor * (H - 2 * radius) rows.
+    """
+
+    def __init__(self, part: nn.Module, radius: int, factor: int = 1, spoilt: int = 0) -> None:
         super().__init__()
         self.part = part
         self.radius = radius
         self.factor = factor
+        self.spoilt = spoilt
+        """Rows above and below that the part gives though they are not right."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.part(x)
+        x = without_rows(self.part(x), self.spoilt)
         return F.pixel_shuffle(x, self.factor) if self.factor > 1 else x
 
 
-class SplitStream(nn.Module):
-    """StreamBlock without its concatenation and its split, both of which copy all features: the layers about them are split."""
+def without_rows(x: Tensor, count: int) -> Tensor:
+    """(N, C, H, W) without so many rows above and below."""
+    return x[:, :, count:-count] if count else x
 
-    def __init__(self, block: StreamBlock) -> None:
+
+def without_row_padding(conv: nn.Conv2d) -> nn.Conv2d:
+    """The convolution padded at the columns alone: from H rows those that are right."""
+    conv = deepcopy(conv)
+    assert isinstance(conv.padding, tuple)
+    conv.padding = (0, conv.padding[1])
+    return conv
+
+
+class InvertedBottleneck(nn.Module):
+    """NanoBlock within a band of rows."""
+
+    def __init__(self, block: NanoBlock) -> None:
         super().__init__()
+        self.conv1, self.dw, self.conv2 = block.conv1, without_row_padding(block.dw), block.conv2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return without_rows(x, 1) + self.conv2(F.gelu(self.dw(self.conv1(x))))
+
+
+class SplitStream(nn.Module):
+    """StreamBlock without its concatenation and its split, both of which copy all features: the layers about them are split.
+
+    With ``band`` it gives the rows alone that are right.
+    """
+
+    def __init__(self, block: StreamBlock, band: bool = False) -> None:
+        super().__init__()
+        self.band = band
         self.dw1, self.dw3 = block.dw1, block.dw3
         self.fuse1, self.fuse3 = _part(block.fuse, inputs=0), _part(block.fuse, inputs=1)
         self.fuse3.bias = None  # it is in fuse1
@@ -43,11 +76,16 @@ class SplitStream(nn.Module):
         self.gate_a, self.gate_b = _part(block.gate, outputs=0), _part(block.gate, outputs=1)
         self.out = block.out
         self.guarded = block.guarded
+        if band:
+            self.dw1, self.dw3, self.gate_a, self.gate_b = map(without_row_padding, (self.dw1, self.dw3, self.gate_a, self.gate_b))
 
     def forward(self, x: Tensor) -> Tensor:
-        context = self.fuse1(self.dw1(x)) + self.fuse3(self.dw3(x))
+        context = self.fuse1(self.dw1(self._without(x, 2))) + self.fuse3(self.dw3(x))
         a, b = self.gate_a(self.proj_a(context)), self.gate_b(self.proj_b(context))
-        return x + self.out(guarded_product(a, b) if self.guarded else a * b)
+        return self._without(x, 4) + self.out(guarded_product(a, b) if self.guarded else a * b)
+
+    def _without(self, x: Tensor, rows: int) -> Tensor:
+        return without_rows(x, rows) if self.band else x
 
 
 def _part(layer: nn.Conv2d, *, inputs: int | None = None, outputs: int | None = None) -> nn.Conv2d:
@@ -68,16 +106,32 @@ def _part(layer: nn.Conv2d, *, inputs: int | None = None, outputs: int | None = 
     return layer
 
 
-def stages(network: Network) -> list[Stage]:
-    """All between ``conv_in`` and the last convolution before the last pixel shuffle, in order. The network is left as it is."""
+def stages(network: Network, band: bool = False) -> list[Stage]:
+    """All between ``conv_in`` and the last convolution before the last pixel shuffle, in order.
+
+    The network is left as it is. With ``band``, which no network with attention windows can have, stages are made for bands of
+    rows, and as short as they come.
+    """
     network = deepcopy(network)
     if isinstance(network, LegacyParagonSR2):
-        return list(_legacy_stages(network))
-    radius = sum(block.radius for block in network.blocks())
-    for block in network.blocks():
+        found = list(_legacy_stages(network))
+        for stage in found if band else []:
+            stage.spoilt = stage.radius
+        return found
+    blocks = [*network.blocks()]
+    for block in blocks:
         _fold_layer_scale(block)
-    blocks = (SplitStream(block) if isinstance(block, StreamBlock) else block for block in network.blocks())
-    return [Stage(nn.Sequential(*blocks), radius), Stage(network.conv_mid, 1)]
+    if band:
+        return [*(_for_band(block) for block in blocks), Stage(without_row_padding(network.conv_mid), 1)]
+    body = (SplitStream(block) if isinstance(block, StreamBlock) else block for block in blocks)
+    return [Stage(nn.Sequential(*body), sum(block.radius for block in blocks)), Stage(network.conv_mid, 1)]
+
+
+def _for_band(block: NanoBlock | StreamBlock | PhotoBlock | ProBlock) -> Stage:
+    if isinstance(block, StreamBlock):
+        return Stage(SplitStream(block, band=True), block.radius)
+    assert isinstance(block, NanoBlock), "other blocks see the whole picture"
+    return Stage(InvertedBottleneck(block), block.radius)
 
 
 def _fold_layer_scale(block: NanoBlock | StreamBlock | PhotoBlock | ProBlock) -> None:

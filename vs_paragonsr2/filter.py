@@ -1,7 +1,7 @@
 """``upscale``: checks the clip and the arguments, and builds the VapourSynth nodes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -9,15 +9,13 @@ from functools import lru_cache, partial
 import vapoursynth as vs
 
 from .arguments import ALPHA_RANGE, is_alpha, whole_number
-from .backends import Options, Request, choose_backend, load_backend
+from .backends import Options, Request, candidates, load_backend
 from .clipspec import ColorimetryReader, plane_format, whole_property
 from .colour import ClipSpec, Colorimetry, PlaneFormat
 from .errors import ParagonSR2Error
 from .frames import new_frame, planes_of
 from .sessions import SESSIONS, AnySession
 from .weights import Model, find_model
-
-DEFAULT_STREAMS = 2
 
 
 def upscale(
@@ -27,9 +25,12 @@ def upscale(
     scale: int | None = None,
     backend: str | None = None,
     device: str | None = None,
-    device_index: int = 0,
+    device_index: int | Sequence[int] = 0,
     num_streams: int | None = None,
     precision: str | None = None,
+    memory_limit: int | None = None,
+    wait: bool = False,
+    torch_compile: bool = False,
     output_format: int | vs.VideoFormat | None = None,
     matrix: str | int | None = None,
     color_range: str | int | None = None,
@@ -44,13 +45,18 @@ def upscale(
         model: name of a shipped model (``"realtime"``), or the path of a checkpoint (``.safetensors``, ``.pth``).
         scale: factor on each side, 2, 3, 4 or 8; it must be one that the model has. None takes the model's own, the smallest
             where a name stands for several.
-        backend: ``"openvino"``, fast, or ``"reference"``, the plain network in PyTorch. None takes the best that works here.
-        device: kind of device: ``"cpu"`` or ``"cuda"`` for the reference, ``"CPU"``, ``"GPU"`` or ``"NPU"`` for OpenVINO. None
-            takes the backend's fastest.
-        device_index: which device of that kind, from 0.
+        backend: ``"tensorrt"`` or ``"torch"`` for NVIDIA's cards, ``"openvino"`` for everything else, ``"reference"`` for the plain
+            network in PyTorch. None takes the first of these that works here.
+        device: kind of device: ``"cuda"`` for TensorRT, ``"cuda"`` or ``"cpu"`` for PyTorch and the reference, ``"CPU"``, ``"GPU"``
+            or ``"NPU"`` for OpenVINO. None takes the backend's fastest.
+        device_index: which device of that kind, from 0; several for TensorRT and PyTorch, which spread the frames over them.
         num_streams: frames computed at once. None chooses.
-        precision: of OpenVINO's arithmetic: ``"f32"``, ``"bf16"`` or ``"f16"``. None takes f32 on a CPU, but bf16 where it has
-            matrix units for it (AMX), and f16 elsewhere.
+        precision: of the arithmetic: ``"f32"``, ``"bf16"`` or ``"f16"``. None takes f16 on CUDA devices, and f32 where that does
+            not hold the network's numbers; for OpenVINO f32 on a CPU, but bf16 where it has matrix units for it (AMX), and f16
+            elsewhere.
+        memory_limit: MiB that a session may take of each CUDA device; smaller tiles keep to it. None takes what there is.
+        wait: let the script wait while TensorRT builds an engine, as encoders like it. Otherwise PyTorch serves meanwhile.
+        torch_compile: try PyTorch's compiler for backend ``"torch"`` too, which takes minutes, and take it where it is faster.
         output_format: another format of the same colour family, with more bits, floats or other subsampling, as
             ``vs.YUV420P10``. None keeps the clip's.
         matrix: overrides the frames' ``_Matrix``: ``"709"``, ``"170m"``, ``"470bg"``, ``"2020ncl"``, ``"240m"``, ``"fcc"``,
@@ -76,31 +82,30 @@ def upscale(
             scale = whole_number("scale", scale, 2)
         if alpha is not None and not is_alpha(alpha):
             raise ParagonSR2Error(f"alpha is {alpha!r}: expected {ALPHA_RANGE}")
-        if not isinstance(allow_interlaced, bool):
-            raise ParagonSR2Error(f"allow_interlaced is {allow_interlaced!r}: expected True or False")
+        for name, flag in (("allow_interlaced", allow_interlaced), ("wait", wait), ("torch_compile", torch_compile)):
+            if not isinstance(flag, bool):
+                raise ParagonSR2Error(f"{name} is {flag!r}: expected True or False")
         if not isinstance(precision, str | None):
             raise ParagonSR2Error(f"precision is {precision!r}: expected a word such as 'f32', or None to choose")
         if not isinstance(device, str | None):
             raise ParagonSR2Error(f"device is {device!r}: expected a kind of device, such as 'cpu', or None to choose")
-        streams = DEFAULT_STREAMS if num_streams is None else whole_number("num_streams", num_streams, 1)
-        name, why = choose_backend(device) if backend is None else (backend, "")
-        options = Options(
-            backend=name,
-            device=load_backend(name).default_device() if device is None else device,
-            device_index=whole_number("device_index", device_index, 0),
-            num_streams=streams,
+        wanted = Options(
+            backend=backend or "",
+            device=device or "",
+            device_index=_device_indices(device_index),
+            num_streams=0 if num_streams is None else whole_number("num_streams", num_streams, 1),
             precision=precision,
+            memory_limit=None if memory_limit is None else whole_number("memory_limit", memory_limit, 1),
+            wait=wait,
+            torch_compile=torch_compile,
             alpha=None if alpha is None else float(alpha),
         )
         checkpoint = find_model(model, scale)
         target_format = source_format if output_format is None else _same_family(output_format, source_format)
         target = _enlarged(plane_format(target_format, clip.width, clip.height, "output_format"), checkpoint.scale)
-        upscaler = Upscaler(checkpoint, source, target, target_format, options, reader, allow_interlaced)
+        upscaler = Upscaler(checkpoint, source, target, target_format, wanted, reader, allow_interlaced)
         # Here, so that what is wrong with the model or device is said now, and the first frame does not wait.
-        if backend is None:
-            upscaler.open_first_that_works(why)
-        else:
-            upscaler.session(reader.read({}))
+        streams = upscaler.open() if backend is not None else upscaler.open_first_that_works(*candidates(device))
         return _in_lanes(clip, target, target_format, upscaler, min(streams, vs.core.num_threads, clip.num_frames))
 
 
@@ -126,19 +131,34 @@ class Upscaler:
         self._allow_interlaced = allow_interlaced
         self._latest: tuple[Colorimetry, AnySession] | None = None
 
-    def open_first_that_works(self, why: str) -> None:
-        """Open the likely session with the backend that was chosen, or with the reference where that one cannot; log which."""
-        likely = self._reader.read({})
-        try:
-            self.session(likely)
-        except Exception as error:  # a runtime that is half installed fails in many ways
-            if self._options.backend == "reference":
-                raise
-            # What ails more than the chosen backend, the reference says too.
-            why = f"{type(error).__name__}: {error}"
-            self._options = replace(self._options, backend="reference")
-            self.session(likely)
-        _log_once(f"upscale: backend {self._options.backend!r}: {why}")
+    def open(self) -> int:
+        """Open the likely session; how many frames it computes at once."""
+        backend = load_backend(self._options.backend)
+        self._options = replace(
+            self._options,
+            device=self._options.device or backend.default_device(),
+            num_streams=self._options.num_streams or backend.DEFAULT_STREAMS,
+        )
+        self.session(self._reader.read({}))
+        return self._options.num_streams
+
+    def open_first_that_works(self, backends: Sequence[str], why: str) -> int:
+        """``open`` with the first of the backends that can; log which, and what kept those before it."""
+        wanted = self._options
+        reasons = [why] if why else []
+        for name in backends:
+            self._options = replace(wanted, backend=name)
+            try:
+                streams = self.open()
+            except Exception as error:  # a runtime that is half installed fails in many ways
+                if name == backends[-1]:
+                    raise  # what ails more than one backend, the last one says too
+                fault = str(error) if isinstance(error, ParagonSR2Error) else f"{type(error).__name__}: {error}"
+                reasons.append(f"not {name!r}: {fault}")
+            else:
+                break
+        _log_once(f"upscale: backend {name!r}" + (f" ({'; '.join(reasons)})" if reasons else ""))
+        return streams
 
     def session(self, colour: Colorimetry) -> AnySession:
         """The session for frames of this meaning, nearly always the one of the frame before."""
@@ -146,6 +166,8 @@ class Upscaler:
         if latest is None or latest[0] != colour:
             request = Request(self._model, ClipSpec(self._source, self._target, colour), self._options)
             latest = self._latest = (colour, SESSIONS.get(request))
+        for note in latest[1].take_notes():
+            _log_once(f"upscale: {note}")
         return latest[1]
 
     def frame(self, n: int, frame: vs.VideoFrame) -> vs.VideoFrame:
@@ -231,6 +253,15 @@ def _same_family(output_format: object, source: vs.VideoFormat) -> vs.VideoForma
             f"output_format is {fmt.name}: expected one of the clip's own colour family, {source.color_family.name}"
         )
     return fmt
+
+
+def _device_indices(device_index: object) -> tuple[int, ...]:
+    """One number or several. Raises ParagonSR2Error for none, or for one that comes twice."""
+    several = device_index if isinstance(device_index, list | tuple) else [device_index]
+    indices = tuple(whole_number("device_index", index, 0) for index in several)
+    if not indices or len(set(indices)) < len(indices):
+        raise ParagonSR2Error(f"device_index is {device_index!r}: expected a number from 0, or several different ones")
+    return indices
 
 
 def _enlarged(fmt: PlaneFormat, scale: int) -> PlaneFormat:

@@ -16,12 +16,13 @@ What is left is equal to the plain route in real arithmetic wherever the network
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .body import Stage, stages, upsampling_convolutions
+from .body import Stage, stages, upsampling_convolutions, without_row_padding
 from .colour import (
     Array,
     ClipSpec,
@@ -108,7 +109,7 @@ class Folded:
     detail_unit: float
 
 
-def fold(network: Network, spec: ClipSpec, *, centred: bool = False, detail_unit: float = 1.0) -> Folded:
+def fold(network: Network, spec: ClipSpec, *, centred: bool = False, detail_unit: float = 1.0, band: bool = False) -> Folded:
     """Multiply out all that is linear.
 
     Args:
@@ -118,6 +119,7 @@ def fold(network: Network, spec: ClipSpec, *, centred: bool = False, detail_unit
             the more of them for what is left. A network that sees the whole picture pads it with zeros, RGB's black, and is always
             fed 0..1 (chroma -0.5..0.5).
         detail_unit: target samples for what the tails give as 1, so that a narrow dtype can hold it.
+        band: whether head and stages are for bands of rows: they pad the columns alone.
 
     Raises:
         ParagonSR2Error: sizes or colour families disagree with each other or with the network's scale, or the base path's filters
@@ -160,27 +162,39 @@ def fold(network: Network, spec: ClipSpec, *, centred: bool = False, detail_unit
         base = base.grouped((phases[0] // base.phases[0], phases[1] // base.phases[1]))
         tail = tail.grouped((phases[0] // tail.phases[0], phases[1] // tail.phases[1]))
         groups.append(PlaneGroup(planes, base, gain, offset - gain * fed_offset * dc, tail))
+    head = _head(network, torch.from_numpy(to_rgb), fed_scales)
     return Folded(
         feeds,
         plane_filter([(1.0, *enlarge)]) if max(source.ratios) > 1 else None,
-        _head(network, torch.from_numpy(to_rgb), fed_scales),
-        stages(network),
+        without_row_padding(head) if band else head,
+        stages(network, band),
         groups,
         detail_unit,
     )
 
 
-def _phases_at_once(tail: Convolution, base: PlaneFilter, shape: tuple[int, int]) -> tuple[int, int]:
-    """Outputs (rows, columns) of each plane for one cell of tail and base alike.
+LANES = 16
+"""Of a vector of AVX-512, or of a row of a matrix unit: a convolution of fewer outputs leaves the others empty."""
 
-    Up to 4x4 where they divide the plane: 16 outputs fill a vector of 16 lanes, or a tile of a matrix unit, of which a tail of 4
-    or 2 outputs leaves most empty. (Measured on a CPU with AVX-512, F = 16: luma's 5x5 tail takes 3 to 10 times less.)
+
+def _phases_at_once(tail: Convolution, base: PlaneFilter, shape: tuple[int, int]) -> tuple[int, int]:
+    """Outputs (rows, columns) of each plane for one cell of tail and base alike, such that the tail takes the least time.
+
+    More of them fill the lanes, of which a tail of 4 or 2 outputs leaves most empty; but the kernel of a cell grows with it, zeros
+    in it. (Measured on a CPU with AVX-512, F = 16: luma's 5x5 tail takes 3 to 10 times less as 4x4 outputs.)
     """
-    found = []
-    for axis, length in enumerate(shape):
-        least = int(np.lcm(tail.phases[axis], base.phases[axis]))
-        found.append(max((n for n in (4, 2) if n % least == 0 and length % n == 0), default=least))
-    return found[0], found[1]
+    least = [int(np.lcm(a, b)) for a, b in zip(tail.phases, base.phases, strict=True)]
+    choices = [[n for n in (side, 2, 4, 8) if n % side == 0 and length % n == 0] for side, length in zip(least, shape, strict=True)]
+
+    def cost(phases: tuple[int, ...]) -> float:
+        """Lanes times taps for each output."""
+        cells = [count // own for count, own in zip(phases, tail.phases, strict=True)]
+        taps = [n + (count - 1) * step for n, count, step in zip(tail.taps, cells, tail.step, strict=True)]
+        outputs = tail.bias.shape[0] * phases[0] * phases[1]
+        return -(-outputs // LANES) * LANES * taps[0] * taps[1] / outputs
+
+    rows, columns = min(product(*choices), key=cost)
+    return rows, columns
 
 
 def _check(network: Network, spec: ClipSpec) -> None:

@@ -17,7 +17,7 @@ from .colour import ClipSpec, PlaneFormat
 from .errors import ParagonSR2Error
 from .fold import fold
 from .network import Network
-from .stencil import PlanePath, Size, need_of, reach_of
+from .stencil import About, PlanePath, Size, need_of, reach_of
 from .tiling import border, unit
 
 Dither = Literal["none", "ordered"]
@@ -85,6 +85,11 @@ def widen(plane: Tensor, fmt: PlaneFormat, wide: torch.dtype) -> Tensor:
     return samples
 
 
+def rounded(samples: Tensor, fmt: PlaneFormat) -> Tensor:
+    """Samples to the nearest that the format has, where it has integers."""
+    return samples if fmt.is_float else samples.round().clamp(0, (1 << fmt.bits) - 1)
+
+
 def narrow(samples: Tensor, fmt: PlaneFormat) -> Tensor:
     """Rounded and clamped numbers as samples in :func:`seam_dtype`."""
     if not fmt.is_float and fmt.bits == 16:
@@ -129,7 +134,9 @@ class PlanesCore(nn.Module):
             for group in folded.groups
         ]
         # Chroma of a network that sees the whole picture is replicated once more within tiles: its border is a rule.
-        reach = margin if network.window else np.max([need_of(*part, margin) * part[2] for part in parts], 0)
+        head = About(margin, margin)
+        needs = [np.max(need_of(*part, head), 0) for part in parts]
+        reach = margin if network.window else np.max([need * part[2] for need, part in zip(needs, parts, strict=True)], 0)
         units = np.array(unit(spec))
         halo = -(-reach // units) * units
         self.halo = (int(halo[0]), int(halo[1]))
@@ -138,13 +145,14 @@ class PlanesCore(nn.Module):
             PlanePath(
                 *part,
                 given // part[2],
+                np.maximum(need - given // part[2], 0),
                 size=size,
-                margin=margin,
+                head=head,
                 left=margin * resolution,
                 resolution=resolution,
                 detail_unit=detail_unit,
             )
-            for part in parts
+            for need, part in zip(needs, parts, strict=True)
         ]
         self.feeds = folded.feeds
         self.slices = [group.planes for group in folded.groups]
@@ -176,13 +184,11 @@ class PlanesCore(nn.Module):
 
     def quantise(self, samples: Tensor) -> Tensor:
         """Round and clamp samples where they are integers."""
-        if self.target.is_float:
-            return samples
-        if self.dither:
+        if self.dither and not self.target.is_float:
             height, width = samples.shape[2:]
             pattern = self.pattern.repeat(1, 1, -(-height // BAYER), -(-width // BAYER))
             samples = samples + pattern[:, :, :height, :width]
-        return samples.round().clamp(0, (1 << self.target.bits) - 1)
+        return rounded(samples, self.target)
 
 
 def bayer() -> Tensor:

@@ -15,16 +15,26 @@ type AnySession = Session[object]
 MAX_SESSIONS = 8
 """Sessions kept for whoever asks next; one that a clip is using lives on without being kept."""
 
+MAX_DEVICE_BYTES = 2 << 30
+"""Memory of graphics cards that sessions other than the one asked for last may keep."""
+
 
 class SessionCache:
     """Sessions by request, the least recently asked for dropped first.
 
-    Where several ask for the same at once, one builds it and the others wait.
+    Where several ask for the same at once, one builds it and the others wait. What is dropped gives its device's memory back as
+    soon as no clip uses it any more.
     """
 
-    def __init__(self, build: Callable[[Request], AnySession], max_sessions: int = MAX_SESSIONS) -> None:
+    def __init__(
+        self,
+        build: Callable[[Request], AnySession],
+        max_sessions: int = MAX_SESSIONS,
+        max_device_bytes: int = MAX_DEVICE_BYTES,
+    ) -> None:
         self._build = build
         self._max_sessions = max_sessions
+        self._max_device_bytes = max_device_bytes
         self._sessions: OrderedDict[Request, Future[AnySession]] = OrderedDict()
         self._lock = Lock()
 
@@ -36,8 +46,7 @@ class SessionCache:
             if future is None:
                 future = self._sessions[request] = Future()
             self._sessions.move_to_end(request)
-            while len(self._sessions) > self._max_sessions:
-                self._sessions.popitem(last=False)
+            self._drop_old()
         if builds:
             try:
                 future.set_result(self._build(request))
@@ -48,10 +57,20 @@ class SessionCache:
                 future.set_exception(error)
         return future.result()
 
+    def _drop_old(self) -> None:
+        while len(self._sessions) > self._max_sessions or (
+            len(self._sessions) > 1 and sum(map(_device_bytes, list(self._sessions.values())[:-1])) > self._max_device_bytes
+        ):
+            self._sessions.popitem(last=False)
+
     def clear(self) -> None:
         """Forget all sessions; those in use live on until their clips are freed."""
         with self._lock:
             self._sessions.clear()
+
+
+def _device_bytes(future: Future[AnySession]) -> int:
+    return future.result().device_bytes if future.done() and future.exception() is None else 0
 
 
 def _open(request: Request) -> AnySession:

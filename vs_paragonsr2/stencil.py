@@ -3,7 +3,7 @@
 All geometry is settled when a module is made: ``forward`` is slices, convolutions without padding and shuffles.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,14 @@ from .polyphase import PlaneFilter
 
 Size = NDArray[np.int64]
 """Two numbers, of the rows and of the columns."""
+
+
+class Part(Protocol):
+    """A rectangle of (N, C, H, W)."""
+
+    def of(self, x: Tensor) -> Tensor:
+        """Cut it out."""
+        ...
 
 
 class Window(NamedTuple):
@@ -85,7 +93,7 @@ class PlaneStencil(nn.Module):
         offset: what is added behind it.
     """
 
-    def __init__(self, filter_: PlaneFilter, reads: Window, gain: float = 1.0, offset: float = 0.0) -> None:
+    def __init__(self, filter_: PlaneFilter, reads: Part, gain: float = 1.0, offset: float = 0.0) -> None:
         super().__init__()
         self.reads = reads
         self.phases = filter_.phases
@@ -116,7 +124,7 @@ class PlaneStencil(nn.Module):
 class Tail(nn.Module):
     """A Convolution: (1, F, H, W) to (1, planes * phases, cells of the rows, cells of the columns)."""
 
-    def __init__(self, convolution: Convolution, reads: Window) -> None:
+    def __init__(self, convolution: Convolution, reads: Part) -> None:
         super().__init__()
         self.reads = reads
         _, rows, columns = convolution.bias.shape
@@ -135,10 +143,18 @@ def _convolution(weight: Tensor, bias: Tensor | None, step: tuple[int, int], gro
     return conv
 
 
-def need_of(group: PlaneGroup, chroma: PlaneFilter | None, ratio: Size, margin: Size) -> Size:
-    """Samples of a group's planes about the picture that a :class:`PlanePath` needs to reach ``margin`` luma samples around."""
-    into = -(-margin // ratio)
-    return np.maximum(into if chroma is None else into + reach_of(chroma), reach_of(group.base))
+class About(NamedTuple):
+    """Luma samples that surround a picture or are cut off it (negative): above and to the left, below and to the right."""
+
+    before: Size
+    after: Size
+
+
+def need_of(group: PlaneGroup, chroma: PlaneFilter | None, ratio: Size, about: About) -> About:
+    """Samples of a group's planes about the picture that a :class:`PlanePath` needs to reach ``about`` it."""
+    reach = np.zeros(2, np.int64) if chroma is None else reach_of(chroma)
+    before, after = (np.maximum(-(-side // ratio) + reach, reach_of(group.base)) for side in about)
+    return About(before, after)
 
 
 class PlanePath(nn.Module):
@@ -148,10 +164,11 @@ class PlanePath(nn.Module):
         group: what was folded for these planes.
         chroma: filter to luma's positions; None where the planes are there already.
         ratio: luma samples for one of the group.
-        given: samples about the picture that the planes bring with them; what is missing is replicated.
+        given: samples before the picture that the planes bring with them, and behind it.
+        missing: samples to replicate on each side besides.
         size: of the source's luma.
-        margin: luma samples about the picture that the head is to get.
-        left: pixels about the picture that the features have.
+        head: luma samples about the picture that the head is to get.
+        left: pixels before the picture that the features have.
         resolution: features for a luma sample, along each axis.
         detail_unit: target samples for what the tail gives as 1.
     """
@@ -162,25 +179,25 @@ class PlanePath(nn.Module):
         chroma: PlaneFilter | None,
         ratio: Size,
         given: Size,
+        missing: Size,
         *,
         size: Size,
-        margin: Size,
+        head: About,
         left: Size,
         resolution: int,
         detail_unit: float,
     ) -> None:
         super().__init__()
         nothing = np.zeros(2, np.int64)
-        missing = np.maximum(need_of(group, chroma, ratio, margin) - given, nothing)
         self.missing = (int(missing[0]), int(missing[1]))
         origin, own = given + missing, size // ratio
-        about = -(-margin // ratio)
+        before, after = (-(-side // ratio) for side in head)
         self.chroma: PlaneStencil | None = None
         if chroma is None:
-            self.head_reads = window(origin - about, own + 2 * about)
+            self.head_reads = window(origin - before, own + before + after)
         else:
-            self.chroma = PlaneStencil(chroma, cells_window(chroma, origin, -about, own + 2 * about))
-            self.head_reads = window(about * ratio - margin, size + 2 * margin)
+            self.chroma = PlaneStencil(chroma, cells_window(chroma, origin, -before, own + before + after))
+            self.head_reads = window(before * ratio - head.before, size + head.before + head.after)
         base, tail = group.base, group.tail
         reads = cells_window(base, origin, nothing, own // np.array(base.step))
         self.base = PlaneStencil(base, reads, group.gain, group.offset)

@@ -3,16 +3,32 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd, lcm
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from .colour import ClipSpec, PlaneFormat
 from .errors import ParagonSR2Error
 
-if TYPE_CHECKING:
-    from .network import Network
+
+class Upsampler(Protocol):
+    """What a frame can be run through, as our networks: (1, 3, H, W) RGB to (1, 3, H * scale, W * scale)."""
+
+    @property
+    def scale(self) -> int:
+        """Factor on each side."""
+
+    @property
+    def radius(self) -> int:
+        """How far an output pixel sees, in input pixels."""
+
+    @property
+    def window(self) -> int | None:
+        """Side of the attention windows in pixels; None for a finite receptive field."""
+
+    def __call__(self, rgb: Any, /) -> Any:
+        """Both tensors are float32, nominally 0..1."""
 
 
-def border(network: "Network", spec: ClipSpec) -> int:
+def border(network: Upsampler, spec: ClipSpec) -> int:
     """Luma samples to replicate on each side of a frame before it is run, and to crop afterwards (times the scale).
 
     It covers the receptive field of the network and the filter that reduces chroma behind it, and is a multiple of the source's

@@ -1,4 +1,8 @@
-"""The models that ship with the package, and where a model's file is."""
+"""The models that ship with the package, and where a model's file is.
+
+``models/SHA256SUMS`` lists what ships, as ``sha256sum *.safetensors`` writes it. The name of a file says what it is, so that
+nothing has to be opened to choose one: ``VARIANT_SCALEx[_KIND].safetensors`` is the model ``VARIANT[_KIND]``.
+"""
 
 import hashlib
 import os
@@ -12,7 +16,11 @@ from .errors import ParagonSR2Error
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 
-FILE_NAME = re.compile(r"(?P<variant>realtime|stream|photo|pro)_(?P<scale>\d)x(?:_(?P<kind>\w+))?")
+SUMS = "SHA256SUMS"
+
+LINE = re.compile(
+    r"(?P<sha256>[0-9a-f]{64}) [ *](?P<file>(?P<variant>realtime|stream|photo|pro)_(?P<scale>\d)x(?:_(?P<kind>\w+))?\.safetensors)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +43,23 @@ def models_folder() -> Path:
 
 def shipped_models() -> dict[tuple[str, int], Path]:
     """The shipped checkpoints by model name (``"realtime"``, ``"stream_web"``, ...) and scale."""
+    return {key: path for key, (path, _) in _listed().items()}
+
+
+def _listed() -> dict[tuple[str, int], tuple[Path, str]]:
+    """What ``SHA256SUMS`` lists, by model name and scale: the file and the hash that it must have."""
+    sums = models_folder() / SUMS
+    try:
+        lines = sums.read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError) as error:
+        raise ParagonSR2Error(f"{sums}: the list of models cannot be read ({error}); install the package again") from error
     found = {}
-    for path in sorted(models_folder().glob("*.safetensors")):
-        match = FILE_NAME.fullmatch(path.stem)
-        if match:
-            name = "_".join(filter(None, (match["variant"], match["kind"])))
-            found[name, int(match["scale"])] = path
+    for line in lines:
+        match = LINE.fullmatch(line)
+        if not match:
+            raise ParagonSR2Error(f"{sums}: {line!r} is no SHA-256 with a model's file; install the package again")
+        name = "_".join(filter(None, (match["variant"], match["kind"])))
+        found[name, int(match["scale"])] = sums.with_name(match["file"]), match["sha256"]
     return found
 
 
@@ -51,26 +70,34 @@ def find_model(model: str | os.PathLike[str], scale: int | None) -> Model:
         scale: chooses among the shipped models of one name; None takes the smallest, or a file's own.
 
     Raises:
-        ParagonSR2Error: no such name, scale or file.
+        ParagonSR2Error: no such name, scale or file, or a shipped file is not the one that was shipped.
     """
     if not isinstance(model, str | os.PathLike):
         raise ParagonSR2Error(f"model is {model!r}: expected a name or the path of a checkpoint")
-    shipped = shipped_models()
-    scales = sorted(s for name, s in shipped if name == model)
-    if scales:
-        chosen = scales[0] if scale is None else scale
-        if chosen not in scales:
-            raise ParagonSR2Error(
-                f"scale is {scale}: the model {model!r} has {', '.join(map(str, scales))}; other scales need a file"
-            )
-        return _read_model(shipped[str(model), chosen], chosen)
     path = Path(os.fsdecode(model))
-    if path.suffix not in SUFFIXES:
+    if path.suffix in SUFFIXES:
+        return _read_model(checkpoint_file("model", model), scale)
+    shipped = _listed()
+    scales = sorted(s for name, s in shipped if name == model)
+    if not scales:
         names = ", ".join(repr(name) for name in sorted({name for name, _ in shipped})) or "none"
         raise ParagonSR2Error(
             f"model is {str(model)!r}: expected a shipped model ({names}) or the path of a file in {', '.join(SUFFIXES)}"
         )
-    return _read_model(checkpoint_file("model", model), scale)
+    chosen = scales[0] if scale is None else scale
+    if chosen not in scales:
+        raise ParagonSR2Error(f"scale is {scale}: the model {model!r} has {', '.join(map(str, scales))}; other scales need a file")
+    return _verified(*shipped[str(model), chosen], chosen)
+
+
+def _verified(path: Path, sha256: str, scale: int) -> Model:
+    """A shipped model whose file has the hash that is listed for it."""
+    model = _read_model(path, scale)
+    if model.sha256 != sha256:
+        raise ParagonSR2Error(
+            f"{path}: damaged or changed, its SHA-256 is {model.sha256}: expected {sha256} as in {SUMS}; install the package again"
+        )
+    return model
 
 
 def _read_model(path: Path, scale: int | None) -> Model:

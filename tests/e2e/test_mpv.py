@@ -1,5 +1,6 @@
 """The real mpv, with our script as its filter, driven as a user's hands would."""
 
+import hashlib
 import random
 import shutil
 import signal
@@ -240,8 +241,11 @@ def test_the_scale_is_the_display_s(player: Player, display: str, scale: int, sm
     """With models of two scales, as an installed package has them: enough for the display, and no more."""
     installed = shutil.copytree(ROOT / "vs_paragonsr2", tmp_path / "vs_paragonsr2")
     (installed / "models").mkdir()
+    sums = []
     for factor, checkpoint in ((2, shipped_models()["realtime", 2]), (4, golden("realtime_x4"))):
-        shutil.copy(checkpoint, installed / f"models/realtime_{factor}x.safetensors")
+        model = Path(shutil.copy(checkpoint, installed / f"models/realtime_{factor}x.safetensors"))
+        sums.append(f"{hashlib.sha256(model.read_bytes()).hexdigest()}  {model.name}\n")
+    (installed / "models/SHA256SUMS").write_text("".join(sums))
     mpv = on_display(player, display, PYTHONPATH=str(tmp_path))
     mpv.load(small)
     mpv.wait_until("video-out-params/w", 256 * scale)

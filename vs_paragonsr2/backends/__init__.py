@@ -2,7 +2,8 @@
 
 import ctypes
 import sys
-from importlib import import_module
+from importlib import import_module, metadata
+from pathlib import Path
 from typing import Protocol, cast
 
 from ..errors import ParagonSR2Error
@@ -11,6 +12,9 @@ from .base import Options, Request, Session
 
 class Backend(Protocol):
     """What the module of a backend has."""
+
+    DEFAULT_STREAMS: int
+    """Frames in flight at once where nobody says how many."""
 
     def default_device(self) -> str:
         """The kind of device that the backend takes when nobody says which."""
@@ -21,21 +25,17 @@ class Backend(Protocol):
         ...
 
 
-BACKENDS = ("openvino", "reference")
-"""Names of the backends."""
+BACKENDS = ("tensorrt", "torch", "openvino", "reference")
+"""Names of the backends, the fastest first."""
 
 
-def choose_backend(device: str | None) -> tuple[str, str]:
-    """The best backend that works here for a kind of device (None for any), and a few words of why."""
-    if device is not None and device.lower() == "cuda":
-        return "reference", "it is the one for CUDA"
-    if device is None and _has_cuda():
-        return "reference", "PyTorch finds a CUDA device"
-    try:
-        load_backend("openvino")
-    except ParagonSR2Error as error:
-        return "reference", str(error)
-    return "openvino", "it is the fastest without CUDA"
+def candidates(device: str | None) -> tuple[list[str], str]:
+    """The backends to try in turn on a kind of device (None for any), and why others are not among them."""
+    if device is not None:
+        return (["tensorrt", "torch", "reference"], "") if device.lower() == "cuda" else (["openvino", "reference"], "")
+    if _has_cuda():
+        return list(BACKENDS), ""
+    return ["openvino", "reference"], "there is no CUDA device"
 
 
 def _has_cuda() -> bool:
@@ -56,11 +56,30 @@ def load_backend(name: str) -> Backend:
     try:
         return cast(Backend, import_module(f".{name}", __package__))
     except ImportError as error:
-        hint = ""
-        if name == "openvino":
-            # Two libraries of one minor version cannot live in a process, and a plugin's is there first.
-            hint = "; a VapourSynth plugin that brings another OpenVINO of the same minor version clashes with it: remove either"
+        hint = _foreign_openvino() if name == "openvino" else ""
         raise ParagonSR2Error(f"backend is {name!r}, which cannot be imported here ({error}){hint}") from error
 
 
-__all__ = ["BACKENDS", "Backend", "Options", "Request", "Session", "choose_backend", "load_backend"]
+def _foreign_openvino() -> str:
+    """What clashes with the Python package of OpenVINO, if it is that.
+
+    Two libraries of one minor version have one name and cannot live in a process. A plugin's is there first: VapourSynth loads it
+    with the core.
+    """
+    try:
+        package = metadata.distribution("openvino")
+        mapped = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except (metadata.PackageNotFoundError, OSError):  # not installed, or a system without that list
+        return ""
+    paths = {line.split(maxsplit=5)[5] for line in mapped if "/libopenvino.so" in line}
+    own = str(package.locate_file("openvino"))
+    others = sorted(path for path in paths if not path.startswith(own))
+    if not others:
+        return ""
+    return (
+        f"; the Python package openvino {package.version} clashes with {others[0]}, which a VapourSynth plugin has loaded: remove "
+        "the plugin, or install the version of openvino that this package asks for"
+    )
+
+
+__all__ = ["BACKENDS", "Backend", "Options", "Request", "Session", "candidates", "load_backend"]

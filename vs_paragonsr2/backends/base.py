@@ -1,7 +1,8 @@
 """What every backend is to the rest: a session that turns planes into planes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -25,10 +26,18 @@ class Options:
     """Name of the backend."""
     device: str
     """Kind of device, in the backend's own word, such as ``"cpu"`` or ``"cuda"``."""
-    device_index: int = 0
-    """Which device of that kind, from 0."""
+    device_index: tuple[int, ...] = (0,)
+    """Which devices of that kind, from 0; frames are spread over several."""
     num_streams: int = 1
-    """Frames in flight at once."""
+    """Frames in flight at once, on all devices together."""
+    memory_limit: int | None = None
+    """MiB of each device's memory at most; None takes what is there."""
+
+    # Compilation
+    wait: bool = False
+    """Whether the first frame waits until all is compiled, where it could be served another way meanwhile."""
+    torch_compile: bool = False
+    """Whether PyTorch's compiler is tried too, and taken where it is faster."""
 
     # Precision
     precision: str | None = None
@@ -37,6 +46,14 @@ class Options:
     # Network
     alpha: float | None = None
     """Blend of the base path's low-pass; None takes the checkpoint's own."""
+
+    def only_device(self) -> int:
+        """The number of the one device. Raises ParagonSR2Error where there are several."""
+        if len(self.device_index) > 1:
+            raise ParagonSR2Error(
+                f"device_index is {self.device_index}: backend {self.backend!r} takes one; 'torch' and 'tensorrt' take several"
+            )
+        return self.device_index[0]
 
 
 def check_scale(scale: int, spec: ClipSpec) -> None:
@@ -52,8 +69,13 @@ class Session[Slot](ABC):
     session lends its few slots to the frames that come.
     """
 
+    device_bytes = 0
+    """Memory of devices that the session holds, where it is not the host's."""
+
     def __init__(self, spec: ClipSpec, slots: Iterable[Slot]) -> None:
         self.spec = spec
+        self.notes: deque[str] = deque()
+        """What users should know of what happened inside."""
         self._slots: SimpleQueue[Slot] = SimpleQueue()
         for slot in slots:
             self._slots.put(slot)
@@ -70,6 +92,14 @@ class Session[Slot](ABC):
             self._run(slot, planes, out)
         finally:
             self._slots.put(slot)
+
+    def take_notes(self) -> Iterator[str]:
+        """What users should know and nobody has taken yet, from any thread."""
+        while self.notes:
+            try:
+                yield self.notes.popleft()
+            except IndexError:  # another thread took it
+                return
 
     @abstractmethod
     def _run(self, slot: Slot, planes: Sequence[Plane], out: Sequence[Plane]) -> None:

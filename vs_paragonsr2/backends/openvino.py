@@ -16,20 +16,27 @@ from numpy.typing import NDArray
 from ..cache import entry_path, load_or_make
 from ..colour import PlaneFormat
 from ..errors import ParagonSR2Error
-from ..tiling import Tile, tile_size, tile_spec, tiles
 from .base import Options, Plane, Request, Session, check_scale
+from .planes import plane_ratios, replicate
 
 # OpenVINO's converter starts a process that reports its use to its makers, unless the module for it is missing. A filter in a
 # player neither starts processes nor reports.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino as ov  # noqa: E402
+from openvino.passes import MakeStateful, Manager  # noqa: E402
 
 PRECISIONS = ("f32", "bf16", "f16")
 
-STRIP_ROWS = 128
-"""Luma rows of a strip at most. What an inference writes and reads again stays nearer to the processor, and it takes the same
-memory however high the picture is; every strip computes its halo again, so much less would not pay."""
+BAND_ROWS = 32
+"""Luma rows of a band at most: what a layer writes is still in the processor's cache when the next one reads it."""
+
+LEGACY_BAND_ROWS = 128
+"""The same for versions 7 and 8, whose deep stages compute their rims again for every band."""
+
+
+DEFAULT_STREAMS = 2
+"""One frame's copies and single-threaded parts go on beside the other's arithmetic."""
 
 
 def default_device() -> str:
@@ -67,32 +74,37 @@ def open_session(request: Request) -> "OpenVINOSession":
     )
 
     def load(data: bytes) -> _Compiled:
-        rows, columns, *halo = np.frombuffer(data[:GEOMETRY_BYTES], "<u4").tolist()
-        return _Compiled(core.import_model(data[GEOMETRY_BYTES:], device, config), (rows, columns), (halo[0], halo[1]))
+        geometry = np.frombuffer(data[:GEOMETRY_BYTES], "<u4").tolist()
+        return _Compiled(core.import_model(data[GEOMETRY_BYTES:], device, config), *geometry)
 
     def make() -> tuple[_Compiled, bytes]:
-        model, size, halo = _convert(request)
+        model, geometry = _convert(request)
         compiled = core.compile_model(model, device, config)
         stream = io.BytesIO()
         compiled.export_model(stream)
-        return _Compiled(compiled, size, halo), np.array((*size, *halo), "<u4").tobytes() + stream.getvalue()
+        return _Compiled(compiled, *geometry), np.array(geometry, "<u4").tobytes() + stream.getvalue()
 
     return OpenVINOSession(request, load_or_make(path, load, make))
 
 
-GEOMETRY_BYTES = 16
-"""Before a compiled graph on disk: rows and columns of its tile, rows and columns of its halo, four bytes each."""
+GEOMETRY_BYTES = 24
+"""Before a compiled graph on disk: the numbers of ``_Compiled``, four bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A graph for one tile."""
+    """A graph for one band of rows, all in luma samples; a network that sees the whole picture has one band."""
 
     graph: ov.CompiledModel
-    size: tuple[int, int]
-    """Luma rows and columns, the halo apart."""
-    halo: tuple[int, int]
-    """Luma rows above and below, columns to the left and the right."""
+    rows: int
+    priming: int
+    """Bands to run before the first one."""
+    above: int
+    """Rows that come with a band, ..."""
+    below: int
+    left: int
+    """... and columns."""
+    right: int
 
 
 def _device(core: ov.Core, options: Options) -> str:
@@ -102,37 +114,62 @@ def _device(core: ov.Core, options: Options) -> str:
     own = [name for name in there if name.split(".")[0] == options.device.upper()]
     if not own:
         raise ParagonSR2Error(f"device is {options.device!r}: OpenVINO finds {', '.join(map(repr, kinds))} here")
-    if options.device_index >= len(own):
-        raise ParagonSR2Error(f"device_index is {options.device_index}: there are {len(own)} of {options.device!r}, counted from 0")
-    return own[options.device_index]
+    index = options.only_device()
+    if index >= len(own):
+        raise ParagonSR2Error(f"device_index is {index}: there are {len(own)} of {options.device!r}, counted from 0")
+    return own[index]
 
 
-def _convert(request: Request) -> tuple[ov.Model, tuple[int, int], tuple[int, int]]:
-    """The graph for one tile, the tile's size and its halo. This alone needs PyTorch."""
+def _convert(request: Request) -> tuple[ov.Model, tuple[int, ...]]:
+    """The graph for one band, and the numbers of its :class:`_Compiled`. This alone needs PyTorch."""
     import torch
 
+    from ..bands import BandGraph, band_rows
     from ..checkpoint import load_network
     from ..graph import PlanesGraph, seam_dtype
+    from ..network import LegacyParagonSR2
 
-    network = load_network(request.model.path, alpha=request.options.alpha)
-    check_scale(network.scale, request.spec)
-    if network.variant == "pro":
+    network, spec = load_network(request.model.path, alpha=request.options.alpha), request.spec
+    check_scale(network.scale, spec)
+    if network.window is None:
+        most = LEGACY_BAND_ROWS if isinstance(network, LegacyParagonSR2) else BAND_ROWS
+        bands = BandGraph(network, spec, band_rows(spec, most))
+        graph: torch.nn.Module = bands
+        geometry = (bands.spec.source.height, bands.priming, bands.before[0], bands.after[0], bands.before[1], bands.after[1])
+        kept = bands.kept_shapes
+    elif network.variant == "pro":
         raise ParagonSR2Error("backend is 'openvino', which takes many minutes to compile a Pro model: expected 'reference'")
-    # Strips have the picture's width, so that their samples lie together in memory. Photo and pro see the whole picture.
-    size = tile_size(request.spec, (STRIP_ROWS if network.window is None else 0, 0))
-    spec = tile_spec(request.spec, size)
-    graph = PlanesGraph(network, spec, padded=True)
-    dtype = seam_dtype(spec.source)
-    example = tuple(torch.zeros(1, 1, *shape, dtype=dtype) for shape in _padded_shapes(spec.source, graph.halo))
+    else:
+        whole = PlanesGraph(network, spec, padded=True)
+        graph, (rows, columns), kept = whole, whole.halo, []
+        geometry = (spec.source.height, 0, rows, rows, columns, columns)
+    rows, _, above, below, left, right = geometry
+    shapes = _plane_shapes(spec.source, rows + above + below, spec.source.width + left + right)
+    example = [torch.zeros(1, 1, *shape, dtype=seam_dtype(spec.source)) for shape in shapes]
+    example += [torch.zeros(shape) for shape in kept]
     with torch.no_grad():
-        program = torch.export.export(graph, example, strict=True)
+        program = torch.export.export(graph, tuple(example), strict=True)
         before = logging.root.manager.disable
         logging.disable(logging.WARNING)  # it tells everybody, with stack traces, which decompositions PyTorch has given up
         try:
-            model = ov.convert_model(program, input=[tuple(plane.shape) for plane in example])
+            model = ov.convert_model(program, input=[tuple(tensor.shape) for tensor in example])
         finally:
             logging.disable(before)
-    return model, size, graph.halo
+    return _keep_inside(model, len(kept)), geometry
+
+
+def _keep_inside(model: ov.Model, count: int) -> ov.Model:
+    """Make the last inputs and outputs variables of the inference request, which stay with it from band to band."""
+    pairs = {}
+    for i, (given, left) in enumerate(zip(model.inputs[-count:], model.outputs[-count:], strict=True) if count else ()):
+        given.get_tensor().set_names({f"kept{i}"})
+        left.get_tensor().set_names({f"left{i}"})
+        pairs[f"kept{i}"] = f"left{i}"
+    if pairs:
+        manager = Manager()
+        manager.register_pass(MakeStateful(pairs))
+        manager.run_passes(model)
+    return model
 
 
 @dataclass(slots=True)
@@ -141,75 +178,66 @@ class _Slot:
 
     request: ov.InferRequest
     padded: list[NDArray[np.generic]]
-    """The source's planes with the halo about them; a strip with its halo is a run of rows."""
-    results: list[NDArray[np.generic]]
-    """A tile's planes, for frames whose rows do not lie close to each other."""
+    """The source's planes and what bands read about them."""
+    band: list[NDArray[np.generic]]
+    """A band of each group of the target's planes, (planes, height, width), for those that are no rows of the frame."""
 
 
 class OpenVINOSession(Session[_Slot]):
-    """Tiles of a frame, one inference each, from a padded copy of the planes straight into the frame."""
+    """Bands of a frame, one inference each, from a padded copy of the planes straight into the frame."""
 
     def __init__(self, request: Request, compiled: _Compiled) -> None:
-        spec, part, halo = request.spec, tile_spec(request.spec, compiled.size), compiled.halo
-        self.halo = halo
-        self.tiles: list[Tile] = tiles(spec, compiled.size, halo)
-        self.ratios = _ratios(spec.source)
-        self.target_ratios = _ratios(spec.target)
+        source, target = request.spec.source, request.spec.target
+        self.compiled = compiled
+        self.scale = target.height // source.height
+        self.bands = -(-source.height // compiled.rows)
+        height = (compiled.priming + self.bands) * compiled.rows + compiled.above + compiled.below
+        width = source.width + compiled.left + compiled.right
+        self.ratios, self.target_ratios = plane_ratios(source), plane_ratios(target)
+        # Planes of one size may come out together: taking them apart is faster on the way into the frame.
+        shapes = [tuple(output.shape)[1:] for output in compiled.graph.outputs]
+        ends = np.cumsum([shape[0] for shape in shapes]).tolist()
+        self.groups = [slice(end - shape[0], end) for end, shape in zip(ends, shapes, strict=True)]
 
         def slot() -> _Slot:
-            padded = [np.empty(shape, spec.source.dtype) for shape in _padded_shapes(spec.source, halo)]
-            results = [np.empty(shape, spec.target.dtype) for shape in part.target.shapes]
-            return _Slot(compiled.graph.create_infer_request(), padded, results)
+            padded = [np.empty(shape, source.dtype) for shape in _plane_shapes(source, height, width)]
+            band = [np.empty(shape, target.dtype) for shape in shapes]
+            return _Slot(compiled.graph.create_infer_request(), padded, band)
 
-        super().__init__(spec, [slot() for _ in range(request.options.num_streams)])
+        super().__init__(request.spec, [slot() for _ in range(request.options.num_streams)])
 
     def _run(self, slot: _Slot, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
+        top = self.compiled.priming * self.compiled.rows + self.compiled.above
         for plane, padded, (rows, columns) in zip(planes, slot.padded, self.ratios, strict=True):
-            _replicate(plane, padded, self.halo[0] // rows, self.halo[1] // columns)
-        for tile in self.tiles:
-            self._run_tile(slot, tile, out)
+            replicate(plane, padded, top // rows, self.compiled.left // columns)
+        for band in range(-self.compiled.priming, self.bands):
+            self._run_band(slot, band, out)
 
-    def _run_tile(self, slot: _Slot, tile: Tile, out: Sequence[Plane]) -> None:
-        top, left = tile.source.top - tile.pads[0][0], tile.source.left - tile.pads[1][0]
-        for index, (padded, (rows, columns)) in enumerate(zip(slot.padded, self.ratios, strict=True)):
-            shape = slot.request.get_input_tensor(index).shape
-            y, x = (top + self.halo[0]) // rows, (left + self.halo[1]) // columns
-            part = padded[y : y + shape[2], x : x + shape[3]]
-            slot.request.set_input_tensor(index, _tensor(np.ascontiguousarray(part)))
-        targets = []
-        for index, (plane, ratios, own) in enumerate(zip(out, self.target_ratios, slot.results, strict=True)):
-            target = plane[tile.target.of_plane(ratios).slices]
-            result = target if target.flags.c_contiguous else own
-            slot.request.set_output_tensor(index, _tensor(result))
-            targets.append((target, result))
+    def _run_band(self, slot: _Slot, band: int, out: Sequence[Plane]) -> None:
+        rows = self.compiled.rows
+        first = (band + self.compiled.priming) * rows
+        last = first + self.compiled.above + rows + self.compiled.below
+        for index, (padded, (ratio, _)) in enumerate(zip(slot.padded, self.ratios, strict=True)):
+            slot.request.set_input_tensor(index, _tensor(padded[first // ratio : last // ratio]))
+        copies: list[tuple[Plane, Plane]] = []
+        for index, (group, own) in enumerate(zip(self.groups, slot.band, strict=True)):
+            begin = band * rows * self.scale // self.target_ratios[group.start][0]
+            parts = [plane[max(begin, 0) : max(begin + own.shape[1], 0)] for plane in out[group]]
+            straight = len(parts) == 1 and parts[0].shape == own.shape[1:] and parts[0].flags.c_contiguous
+            slot.request.set_output_tensor(index, _tensor(parts[0] if straight else own))
+            if not straight and band >= 0:
+                copies += zip(parts, own, strict=True)
         slot.request.infer()
-        for target, result in targets:
-            if result is not target:
-                target[...] = result
+        for part, samples in copies:
+            part[...] = samples[: len(part)]
 
 
-def _ratios(fmt: PlaneFormat) -> list[tuple[int, int]]:
-    return [(1, 1), fmt.ratios, fmt.ratios][: len(fmt.shapes)]
-
-
-def _padded_shapes(fmt: PlaneFormat, halo: tuple[int, int]) -> list[tuple[int, int]]:
-    """Height and width of each plane with the halo, of luma samples, on each side."""
-    return [
-        (height + 2 * halo[0] // rows, width + 2 * halo[1] // columns)
-        for (height, width), (rows, columns) in zip(fmt.shapes, _ratios(fmt), strict=True)
-    ]
+def _plane_shapes(fmt: PlaneFormat, height: int, width: int) -> list[tuple[int, int]]:
+    """Height and width of each plane of a picture with so many luma samples."""
+    return [(height // rows, width // columns) for rows, columns in plane_ratios(fmt)]
 
 
 def _tensor(samples: NDArray[np.generic]) -> ov.Tensor:
-    """A tensor (1, 1, height, width) over the array's memory; no runtime knows uint16, so its bits go as int16."""
-    return ov.Tensor((samples.view(np.int16) if samples.dtype == np.uint16 else samples)[None, None], shared_memory=True)
-
-
-def _replicate(plane: Plane, padded: NDArray[np.generic], rows: int, columns: int) -> None:
-    """Copy a plane into the middle of a larger one and repeat its edges."""
-    height, width = plane.shape
-    padded[rows : rows + height, columns : columns + width] = plane
-    padded[rows : rows + height, :columns] = plane[:, :1]
-    padded[rows : rows + height, columns + width :] = plane[:, -1:]
-    padded[:rows] = padded[rows]
-    padded[rows + height :] = padded[rows + height - 1]
+    """A tensor (1, planes, height, width) over the memory of planes; no runtime knows uint16, so its bits go as int16."""
+    samples = samples.view(np.int16) if samples.dtype == np.uint16 else samples
+    return ov.Tensor(samples.reshape(1, -1, *samples.shape[-2:]), shared_memory=True)

@@ -25,9 +25,13 @@ from ..colour import (
 )
 from ..errors import ParagonSR2Error
 from ..network import Network
-from ..tiling import border
+from ..tiling import Upsampler, border
 from ..weights import Model
-from .base import Options, Plane, Request, Session, check_scale
+from .base import Plane, Request, Session, check_scale
+from .devices import torch_devices
+
+DEFAULT_STREAMS = 2
+"""One frame's copies and single-threaded parts go on beside the other's arithmetic."""
 
 
 def default_device() -> str:
@@ -35,27 +39,10 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def device_of(options: Options) -> torch.device:
-    """The torch device that the options name. Raises ParagonSR2Error where it is not there."""
-    kind = options.device.lower()
-    if kind == "cpu":
-        if options.device_index:
-            raise ParagonSR2Error(f"device_index is {options.device_index}: there is one CPU, number 0")
-        return torch.device("cpu")
-    if kind != "cuda":
-        raise ParagonSR2Error(f"device is {options.device!r}: the reference backend has 'cpu' and 'cuda'")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if options.device_index >= count:
-        raise ParagonSR2Error(
-            f"device is 'cuda' and device_index {options.device_index}, but PyTorch finds {count} CUDA devices here"
-            + (", counted from 0" if count else "; device='cpu' works everywhere")
-        )
-    return torch.device("cuda", options.device_index)
-
-
 def open_session(request: Request) -> "ReferenceSession":
     """Load the model and prepare it for one kind of clip. Raises ParagonSR2Error for a bad checkpoint or an absent device."""
-    device = device_of(request.options)
+    request.options.only_device()
+    (device,) = torch_devices(request.options)
     if request.options.precision not in (None, "f32"):
         raise ParagonSR2Error(f"precision is {request.options.precision!r}: the reference backend has 'f32'")
     if device.type == "cuda":
@@ -75,13 +62,18 @@ def network_on(model: Model, alpha: float | None, device: torch.device) -> Netwo
 class ReferenceSession(Session[None]):
     """Planes to RGB, the network, RGB to planes. A frame is replicate-padded first and cropped last.
 
+    ``numbers`` is the network's dtype, ``np.float32`` or ``np.float64``.
+
     Raises ParagonSR2Error where the network's scale is not the one between the formats of ``spec``.
     """
 
-    def __init__(self, network: Network, spec: ClipSpec, device: torch.device, num_streams: int) -> None:
+    def __init__(
+        self, network: Upsampler, spec: ClipSpec, device: torch.device, num_streams: int, numbers: type = np.float32
+    ) -> None:
         super().__init__(spec, [None] * num_streams)
         check_scale(network.scale, spec)
         self.network = network
+        self.numbers = numbers
         self.device = device
         self.border = border(network, spec)
         source, target = spec.source, spec.target
@@ -97,11 +89,11 @@ class ReferenceSession(Session[None]):
             plane[...] = result.cpu().numpy()
 
     def to_rgb(self, planes: Sequence[Plane]) -> Tensor:
-        """(1, 3, H + 2 * border, W + 2 * border), float32."""
+        """(1, 3, H + 2 * border, W + 2 * border), in ``numbers``."""
         source = self.spec.source
         values = []
         for plane, (scale, offset), shape in zip(planes, sample_scale(source, self.spec.colour), source.shapes, strict=True):
-            samples = torch.from_numpy(plane.astype(np.float32)).to(self.device)[None, None]
+            samples = torch.from_numpy(plane.astype(self.numbers)).to(self.device)[None, None]
             rows, columns = (self.border * part // whole for part, whole in zip(shape, source.shapes[0], strict=True))
             values.append(F.pad((samples - offset) / scale, (columns, columns, rows, rows), mode="replicate"))
         if source.family == "GRAY":

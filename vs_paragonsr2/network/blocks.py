@@ -174,10 +174,10 @@ class TokenDictionaryAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n, c, height, width = x.shape
         q = self.q_proj(x.flatten(2).transpose(1, 2))
-        k = self.k_proj(self.token_dict).expand(n, -1, -1)
-        v = self.v_proj(self.token_dict).expand(n, -1, -1)
-        out = self.out_proj(F.scaled_dot_product_attention(q, k, v))
-        return out.transpose(1, 2).reshape(n, c, height, width)
+        k, v = (proj(self.token_dict).expand(n, -1, -1) for proj in (self.k_proj, self.v_proj))
+        # The head has an axis of its own: exporters know attention over four axes alone.
+        out = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
+        return self.out_proj(out).transpose(1, 2).reshape(n, c, height, width)
 
 
 class PhotoBlock(nn.Module):

@@ -1,5 +1,7 @@
 """The base path: a fixed, classical upsampler that works on each colour channel alone."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,6 +42,8 @@ class MagicKernelBase(nn.Module):
     ``alpha`` blends a half-band low-pass into the picture first (the name ``sharp`` is historical: a low-pass does not
     sharpen, and checkpoints depend on it as it is). Nearest-neighbour upsampling and a binomial blur follow.
     """
+
+    window: ClassVar[None] = None
 
     def __init__(self, scale: int, alpha: float) -> None:
         super().__init__()

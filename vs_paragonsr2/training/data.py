@@ -1,112 +1,101 @@
-"""Training pictures: tar shards of lossless tiles, reduced as the test sets are."""
+"""Batches of aligned patches, a pure function of the step, and the pairs of a test set."""
 
-import io
-import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from ..errors import ParagonSR2Error
-
-PICTURES = (".webp", ".png")
-
-
-def find_shards(roots: list[Path]) -> list[Path]:
-    """The tar files among ``roots`` and in the folders among them, sorted. Raises ParagonSR2Error where there are none."""
-    shards = sorted(p for root in roots for p in ([root] if root.is_file() else root.glob("*.tar")))
-    if not shards:
-        raise ParagonSR2Error(f"dataroot_gt is {', '.join(map(str, roots))}: no .tar shard is there")
-    return shards
+from .config import TrainDataset
+from .degradations import SequencePool
+from .shards import Picture, Tile, Tiles, find_shards
 
 
-def read_shard(shard: Path) -> Iterator[NDArray[np.uint8]]:
-    """The pictures of one tar file, (H, W, 3) RGB, in its order."""
-    with tarfile.open(shard) as tar:
-        for member in tar:
-            stream = tar.extractfile(member) if member.name.endswith(PICTURES) else None
-            if stream is not None:
-                with Image.open(io.BytesIO(stream.read())) as picture:
-                    yield np.asarray(picture.convert("RGB"))
+class Batch(NamedTuple):
+    """Patches of both resolutions, uint8."""
 
-
-def reduce_bicubic(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """Reduce (H, W, 3) with the antialiased bicubic (a = -0.5) that MATLAB's imresize has; H and W divisible by scale."""
-    height, width = picture.shape[:2]
-    return np.asarray(Image.fromarray(picture).resize((width // scale, height // scale), Image.Resampling.BICUBIC))
+    low: Tensor
+    """(batch, 3, patch, patch)."""
+    high: Tensor
+    """(batch, 3, patch * scale, patch * scale)."""
 
 
 class PatchSampler:
-    """Random aligned patches of all tiles, with flips and quarter turns. Its state is one generator, so a run can resume.
+    """Random aligned patches with flips and quarter turns. The same seed and step always give the same batch.
 
-    The tiles stay in memory as bytes, on ``device``: a GPU cuts its own batches.
+    Where the options have a degradation, all patches but its share of clean ones come from degraded sequences.
+
+    Raises ParagonSR2Error as :class:`Tiles` does, and where there is no shard.
     """
 
-    def __init__(
-        self,
-        shards: list[Path],
-        *,
-        scale: int,
-        patch: int,
-        batch: int,
-        flip: bool,
-        rotate: bool,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self.scale, self.patch, self.batch, self.flip, self.rotate = scale, patch, batch, flip, rotate
-        high: list[Tensor] = []
-        low: list[Tensor] = []
-        for shard in shards:
-            for picture in read_shard(shard):
-                height, width = (side - side % scale for side in picture.shape[:2])
-                if min(height, width) < patch * scale:
-                    continue
-                picture = picture[:height, :width]
-                high.append(torch.from_numpy(picture.copy()).permute(2, 0, 1).to(device))
-                low.append(torch.from_numpy(reduce_bicubic(picture, scale).copy()).permute(2, 0, 1).to(device))
-        if not high:
-            raise ParagonSR2Error(f"lq_size is {patch}: no picture in {len(shards)} shards is as large as {patch * scale}")
-        self.high, self.low = high, low
-        self.device = device
-        self.generator = torch.Generator().manual_seed(seed)
+    def __init__(self, options: TrainDataset, scale: int, seed: int) -> None:
+        self.options, self.scale, self.seed = options, scale, seed
+        degradation = options.degradation
+        side = scale * (max(options.lq_size, degradation.frame_size) if degradation else options.lq_size)
+        shards = find_shards(options.dataroot_gt)
+        self.tiles = Tiles(shards, scale=scale, side=side, memory_bytes=options.tile_memory_mib << 20)
+        self.pool = SequencePool(self.tiles, degradation, self._oriented, seed) if degradation else None
 
-    def __len__(self) -> int:
-        return len(self.high)
+    def sample(self, step: int) -> Batch:
+        """The batch of one step."""
+        rng = np.random.default_rng((self.seed, step))
+        if self.pool:
+            self.pool.move_to(step)
+        patches = [self._patch(rng) for _ in range(self.options.batch_size_per_gpu)]
+        low, high = (torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2)) for pictures in zip(*patches, strict=True))
+        return Batch(low, high)
 
-    def sample(self) -> tuple[Tensor, Tensor]:
-        """The next batch: (batch, 3, patch, patch) and (batch, 3, patch * scale, patch * scale), float32, 0..1."""
-        lows: list[Tensor] = []
-        highs: list[Tensor] = []
-        for _ in range(self.batch):
-            i, a, b, turn, mirror = torch.randint(0, 2**30, (5,), generator=self.generator).tolist()
-            low, high = self.low[i % len(self)], self.high[i % len(self)]
-            p, s = self.patch, self.scale
-            y, x = a % (low.shape[1] - p + 1), b % (low.shape[2] - p + 1)
-            low = low[:, y : y + p, x : x + p]
-            high = high[:, y * s : (y + p) * s, x * s : (x + p) * s]
-            if self.rotate:
-                low, high = low.rot90(turn % 4, (1, 2)), high.rot90(turn % 4, (1, 2))
-            if self.flip and mirror % 2:
-                low, high = low.flip(2), high.flip(2)
-            lows.append(low)
-            highs.append(high)
-        return torch.stack(lows).float() / 255, torch.stack(highs).float() / 255
+    def _patch(self, rng: np.random.Generator) -> Tile:
+        degraded = self.pool.draw(rng) if self.pool else None
+        if degraded:
+            return self._cut(degraded, rng)
+        patch = self._cut(self.tiles[int(rng.integers(len(self.tiles)))], rng)
+        seed = int(rng.integers(8))
+        return Tile(self._oriented(patch.low, seed), self._oriented(patch.high, seed))
+
+    def _cut(self, tile: Tile, rng: np.random.Generator) -> Tile:
+        """A random window of ``lq_size``."""
+        p, s = self.options.lq_size, self.scale
+        y, x = (int(rng.integers(side - p + 1)) for side in tile.low.shape[:2])
+        return Tile(tile.low[y : y + p, x : x + p], tile.high[y * s : (y + p) * s, x * s : (x + p) * s])
+
+    def _oriented(self, picture: Picture, number: int) -> Picture:
+        """One of eight orientations, as far as the options allow: a mirror image for odd numbers, and quarter turns."""
+        if self.options.use_rot:
+            picture = np.rot90(picture, number // 2)
+        return picture[:, ::-1] if self.options.use_hflip and number % 2 else picture
+
+
+class Ahead[T]:
+    """Values of a function of the step, made by a thread one step before they are asked for."""
+
+    def __init__(self, make: Callable[[int], T]) -> None:
+        self._make = make
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: dict[int, Future[T]] = {}
+
+    def __getitem__(self, step: int) -> T:
+        value = (self._pending.pop(step, None) or self._thread.submit(self._make, step)).result()
+        self._pending = {step + 1: self._thread.submit(self._make, step + 1)}
+        return value
+
+    def close(self) -> None:
+        """Wait for what is under way, and end the thread."""
+        self._thread.shutdown(cancel_futures=True)
+        self._pending.clear()
 
 
 class Pair(NamedTuple):
     """One picture of a test set."""
 
     name: str
-    low: NDArray[np.uint8]
-    """(H, W, 3), RGB."""
-    high: NDArray[np.uint8]
-    """The same at the high resolution."""
+    low: Picture
+    high: Picture
 
 
 def read_pairs(folder: Path) -> list[Pair]:

@@ -1,4 +1,4 @@
-"""The start that lets a network leave the linear regime.
+"""How a run starts: fresh weights that leave the linear regime, or those of a trained network.
 
 As usually initialised, the values before each nonlinearity are so small that it is almost linear there; the gradient that
 would make them larger is tiny, and training stalls at what the best linear filter gives. So the values are measured once, block
@@ -8,7 +8,7 @@ by block, and the convolution before each nonlinearity is rescaled to give them 
 import torch
 from torch import Tensor, nn
 
-from ..network import ParagonSR2
+from ..network import Network, ParagonSR2
 from ..network.blocks import LayerScale, StreamBlock
 
 
@@ -38,6 +38,32 @@ def leave_linear_regime(
         after.weight.mul_(residual_std / std)
         features = block(features)
     network.detail_gain.fill_(detail_gain)
+
+
+@torch.no_grad()
+def start_from(network: ParagonSR2, source: Network) -> None:
+    """Take over the weights of a trained network, which may be of another scale.
+
+    The features before the pixel shuffle differ with the scale: each phase of the new grid takes the filters of the phase of the
+    old one that it lies in, so that what comes out of the shuffle is the old network's, enlarged by nearest neighbour.
+
+    Raises ValueError where the two differ in more than scale and alpha.
+    """
+    for what in ("variant", "version"):
+        old, new = getattr(source, what), getattr(network, what)
+        if old != new:
+            raise ValueError(f"its {what} is {old}: expected {new}")
+    tensors = dict(source.state_dict())
+    for name in ("up.0.weight", "up.0.bias"):
+        tensors[name] = _repeat_phases(tensors[name], source.scale, network.scale)
+    network.load_state_dict(tensors)
+
+
+def _repeat_phases(filters: Tensor, old: int, new: int) -> Tensor:
+    """(F * old * old, ...) to (F * new * new, ...), in the order of channels that a pixel shuffle has."""
+    nearest = torch.arange(new, device=filters.device) * old // new
+    phases = filters.unflatten(0, (-1, old, old))
+    return phases[:, nearest][:, :, nearest].flatten(0, 2)
 
 
 def _standardise(block: nn.Module, convolution: nn.Conv2d, features: Tensor, std: float) -> None:

@@ -5,26 +5,26 @@ import math
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from ..backends.reference import ReferenceSession
 from ..checkpoint import load_network
-from ..colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from ..errors import ParagonSR2Error
+from ..evaluation.upscalers import upscale_picture
 from ..metrics import psnr_luma
 from ..network import Network, ParagonSR2
 from .config import TrainingConfig
-from .data import Pair, PatchSampler, find_shards, read_pairs
-from .start import leave_linear_regime
+from .data import Ahead, Batch, Pair, PatchSampler, read_pairs
+from .losses import LOSSES
+from .plot import plot_run
+from .start import leave_linear_regime, start_from
 
 
 @dataclass(frozen=True)
@@ -37,56 +37,25 @@ class Progress:
     psnr: float | None
 
 
-def upscale_picture(network: Network, low: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Upscale one 8-bit RGB picture (H, W, 3), as the filter's reference backend does."""
-    height, width = low.shape[:2]
-    source = PlaneFormat("RGB", 8, False, 0, 0, width, height)
-    target = replace(source, width=width * network.scale, height=height * network.scale)
-    # The matrix and the siting mean nothing to RGB.
-    spec = ClipSpec(source, target, Colorimetry(Matrix.BT709, Range.FULL, Siting.LEFT))
-    session = ReferenceSession(network, spec, next(network.parameters()).device, 1)
-    high = np.empty((target.height, target.width, 3), np.uint8)
-    session.run([low[..., plane] for plane in range(3)], [high[..., plane] for plane in range(3)])
-    return high
-
-
 def mean_psnr(network: Network, pairs: list[Pair], scale: int) -> float:
     """Mean luma PSNR in dB over the pairs."""
-    return float(np.mean([psnr_luma(upscale_picture(network, pair.low), pair.high, scale) for pair in pairs]))
+    device = next(network.parameters()).device
+    return float(np.mean([psnr_luma(upscale_picture(network, pair.low, device), pair.high, scale) for pair in pairs]))
 
 
 class Trainer:
-    """A run in the folder ``out``: ``log.jsonl``, ``state.pt`` to resume from, and the averaged weights as a checkpoint."""
+    """A run in the folder ``out``: ``log.jsonl`` and its ``plot.png``, ``state.pt`` to resume from, and the averaged weights."""
 
     def __init__(self, config: TrainingConfig, out: Path, device: torch.device) -> None:
         self.config, self.out, self.device = config, out, device
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.manual_seed)
-        train = config.datasets.train
-        self.sampler = PatchSampler(
-            find_shards(train.dataroot_gt),
-            scale=config.scale,
-            patch=train.lq_size,
-            batch=train.batch_size_per_gpu,
-            flip=train.use_hflip,
-            rotate=train.use_rot,
-            seed=config.manual_seed,
-            device=device,
-        )
+        self.sampler = PatchSampler(config.datasets.train, config.scale, config.manual_seed)
         self.pairs = read_pairs(config.datasets.val.dataroot) if config.datasets.val else []
         self.network = config.network_g.build(config.scale).to(device).to(memory_format=torch.channels_last)
-        if config.path.pretrain_network_g is not None:
-            self._start_from(config.path.pretrain_network_g)
-        elif config.train.start.enabled:
-            start = config.train.start
-            low, _ = self.sampler.sample()
-            leave_linear_regime(
-                self.network,
-                low,
-                pre_activation_std=start.pre_activation_std,
-                residual_std=start.residual_std,
-                detail_gain=start.detail_gain,
-            )
+        resumed = (out / "state.pt").exists()
+        if not resumed:
+            self._start()
         self.average = deepcopy(self.network).eval().requires_grad_(False)
         optim = config.train.optim_g
         self.optimiser = getattr(torch.optim, optim.type)(
@@ -96,17 +65,29 @@ class Trainer:
             weight_decay=optim.weight_decay,
         )
         self.step = 0
-        if (out / "state.pt").exists():
+        self.stopping = False
+        if resumed:
             self._load_state()
 
     def run(self, report: Callable[[Progress], None]) -> None:
-        """Train to ``total_iter``, from where the run stands."""
-        every = self.config.logger.print_freq
+        """Train to ``total_iter``, from where the run stands, or until :meth:`stop`."""
+        batches = Ahead(self.sampler.sample)
+        try:
+            self._run(batches, report)
+        finally:
+            batches.close()
+
+    def stop(self) -> None:
+        """Have :meth:`run` save and return after the step that it is in. A signal handler or another thread may call this."""
+        self.stopping = True
+
+    def _run(self, batches: Ahead[Batch], report: Callable[[Progress], None]) -> None:
+        every, total = self.config.logger.print_freq, self.config.train.total_iter
         saved = since = time.monotonic()
         losses: list[Tensor] = []
-        while self.step < self.config.train.total_iter:
-            losses.append(self._train_step())
-            last = self.step == self.config.train.total_iter
+        while self.step < total:
+            losses.append(self._train_step(*self._on_device(batches[self.step])))
+            last = self.step == total
             measured = bool(self.pairs) and (self.step % self.config.val.val_freq == 0 or last)
             if self.step % every == 0 or measured or last:
                 rate = len(losses) / (time.monotonic() - since)
@@ -116,12 +97,16 @@ class Trainer:
                 psnr = mean_psnr(self.average, self.pairs, self.config.scale) if measured else None
                 progress = Progress(self.step, loss, rate, psnr)
                 self._log(progress)
+                if measured or last:
+                    plot_run(self.out / "log.jsonl", self.out / "plot.png")
                 report(progress)
                 losses.clear()
                 since = time.monotonic()
-            if last or time.monotonic() - saved > self.config.logger.save_checkpoint_seconds:
+            if last or self.stopping or time.monotonic() - saved > self.config.logger.save_checkpoint_seconds:
                 self._save()
                 saved = time.monotonic()
+            if self.stopping:
+                return
 
     def learning_rate(self, step: int) -> float:
         """Warm-up from zero, then a cosine to ``eta_min``."""
@@ -132,14 +117,21 @@ class Trainer:
         floor = train.scheduler.eta_min
         return floor + (train.optim_g.lr - floor) * (1 + math.cos(math.pi * done)) / 2
 
-    def _train_step(self) -> Tensor:
+    def _on_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Low and high resolution of a batch, float32, 0..1. The bytes travel while the device is still at work."""
+        cuda = self.device.type == "cuda"
+        low, high = ((x.pin_memory() if cuda else x).to(self.device, non_blocking=True) for x in batch)
+        return low.float() / 255, high.float() / 255
+
+    def _train_step(self, low: Tensor, high: Tensor) -> Tensor:
         train = self.config.train
-        low, high = (x.contiguous(memory_format=torch.channels_last) for x in self.sampler.sample())
+        low, high = (x.contiguous(memory_format=torch.channels_last) for x in (low, high))
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(self.step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.use_amp):
             out = self.network(low)
-        loss = sum((entry.loss_weight * (out.float() - high).abs().mean() for entry in train.losses), low.new_zeros(()))
+        losses = (entry.loss_weight * LOSSES[entry.type](out.float(), high) for entry in train.losses)
+        loss = sum(losses, low.new_zeros(()))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if train.grad_clip:
@@ -153,16 +145,23 @@ class Trainer:
                 average.lerp_(trained, 1 - keep)
         return loss.detach()
 
-    def _start_from(self, path: Path) -> None:
-        """Take over the tensors that fit from another checkpoint of the same variant and version."""
-        source, own = load_network(path), self.network.state_dict()
-        if (source.variant, source.version) != (self.network.variant, self.network.version):
-            raise ParagonSR2Error(
-                f"path.pretrain_network_g is {path}, {source.variant} of version {source.version}: "
-                f"expected {self.network.variant} of version {self.network.version}"
+    def _start(self) -> None:
+        """Take over a trained network's weights, or have fresh ones leave the linear regime."""
+        path, start = self.config.path.pretrain_network_g, self.config.train.start
+        if path is not None:
+            try:
+                start_from(self.network, load_network(path))
+            except ValueError as error:
+                raise ParagonSR2Error(f"path.pretrain_network_g is {path}: {error}") from error
+        elif start.enabled:
+            low, _ = self._on_device(self.sampler.sample(0))
+            leave_linear_regime(
+                self.network,
+                low,
+                pre_activation_std=start.pre_activation_std,
+                residual_std=start.residual_std,
+                detail_gain=start.detail_gain,
             )
-        fitting = {k: v for k, v in source.state_dict().items() if k in own and v.shape == own[k].shape}
-        self.network.load_state_dict(fitting, strict=False)
 
     def _log(self, progress: Progress) -> None:
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -175,7 +174,6 @@ class Trainer:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "generator": self.sampler.generator.get_state(),
         }
 
     def _save(self) -> None:
@@ -194,20 +192,24 @@ class Trainer:
         except Exception as error:  # a damaged archive fails in many ways inside the reader
             raise ParagonSR2Error(f"{path}: no state of a run ({type(error).__name__}); use another folder") from error
         for part, current in self._fixed().items():
-            if config[part] != current:
+            # The states of earlier versions say less.
+            if config.get(part, current) != current:
                 raise ParagonSR2Error(f"{part} is {current}: the run in {self.out} has {config[part]}; use another folder")
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.sampler.generator.set_state(state["generator"].cpu())
         log = self.out / "log.jsonl"
         lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
         log.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step), encoding="utf-8")
 
     def _fixed(self) -> dict[str, Any]:
         """What of the configuration a run has to keep to end as it would have without an interruption."""
-        return {"scale": self.config.scale, "network_g": asdict(self.config.network_g), "train": asdict(self.config.train)}
+        config = asdict(self.config)
+        data = config["datasets"]["train"]
+        # Where the pictures lie may change, and how many of them are kept in memory changes nothing.
+        del data["dataroot_gt"], data["tile_memory_mib"]
+        return {key: config[key] for key in ("scale", "manual_seed", "use_amp", "network_g", "train")} | {"datasets.train": data}
 
 
 def save_checkpoint(network: ParagonSR2, path: Path) -> None:

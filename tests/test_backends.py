@@ -1,0 +1,94 @@
+"""The OpenVINO backend beside vs-mlrt's plugin, which brings a library of OpenVINO of its own: real processes."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import benchmark
+import export_onnx
+import numpy as np
+import pytest
+import torch
+from bootstrap import program
+from conftest import golden
+
+from vs_paragonsr2 import load_network
+
+MODEL = golden("realtime_x2")
+
+BOTH = """
+import vapoursynth as vs
+{first}
+from vs_paragonsr2 import upscale
+clip = vs.core.std.BlankClip(format=vs.YUV420P8, width=64, height=48, length=6, color=[90, 100, 150])
+ours = upscale(clip, {model!r}, backend="openvino", precision="f32", matrix="709")
+{then}
+rgb = clip.resize.Bicubic(format=vs.RGBS, matrix_in=1)
+rgb = vs.core.ov.Model([rgb], {onnx!r}, device="CPU", config=lambda: dict(INFERENCE_PRECISION_HINT="f32"))
+theirs = rgb.resize.Bicubic(format=vs.YUV420P8, matrix=1)
+vs.core.std.StackVertical([ours, theirs]).set_output()
+"""
+
+ALONE = """
+import sys
+import numpy as np
+import vapoursynth as vs
+from vs_paragonsr2 import upscale
+vs.core.add_log_handler(lambda kind, message: print(message))
+clip = vs.core.std.BlankClip(format=vs.YUV420P8, width=64, height=48, length=1, color=[90, 100, 150])
+chosen, plain = (upscale(clip, {model!r}, backend=backend).get_frame(0) for backend in (None, "reference"))
+print("equal", all(np.array_equal(chosen[plane], plain[plane]) for plane in range(3)))
+try:
+    upscale(clip, {model!r}, backend="openvino")
+except vs.Error as error:
+    print("refused", error)
+"""
+
+
+@pytest.fixture(scope="module")
+def clashing_openvino(peer_plugin: Path) -> Path:
+    """A folder with the Python package of the very OpenVINO that the plugin brings."""
+    (library,) = peer_plugin.glob("libopenvino.so.*")
+    year, minor, patch = re.fullmatch(r"\.(\d\d)(\d)(\d)", library.suffix).groups()  # type: ignore[union-attr]
+    version = f"20{year}.{minor}.{patch}"
+    folder = benchmark.PEER / f"openvino-{version}"
+    if not folder.exists():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", f"{folder}.part"]
+        subprocess.run([*pip, f"openvino=={version}"], check=True)
+        Path(f"{folder}.part").rename(folder)
+    return folder
+
+
+@pytest.mark.parametrize("when", ["with the core", "before", "after"])
+def test_both_live_in_one_process(when: str, peer_plugin: Path, tmp_path: Path) -> None:
+    onnx, script = tmp_path / "a.onnx", tmp_path / "both.vpy"
+    export_onnx.export_rgb(load_network(MODEL), onnx, torch.float32, folded=False)
+    load = f"vs.core.std.LoadPlugin({str(next(peer_plugin.glob('libvsov.*')))!r})"
+    first, then = (load if when == moment else "" for moment in ("before", "after"))
+    script.write_text(BOTH.format(model=str(MODEL), onnx=str(onnx), first=first, then=then))
+    plugins = {"VAPOURSYNTH_EXTRA_PLUGIN_PATH": str(peer_plugin)} if when == "with the core" else {}
+    done = subprocess.run([program("vspipe"), script, "-"], env=os.environ | plugins, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    lumas = np.frombuffer(done.stdout, np.uint8).reshape(6, -1)[:, : 192 * 128].reshape(6, 2, 96, 128).astype(int)
+    # At the edges, where the plain network sees zeros, they differ.
+    ours, theirs = lumas[:, 0, 32:-32, 32:-32], lumas[:, 1, 32:-32, 32:-32]
+    assert np.abs(ours - theirs).max() <= 1
+
+
+def test_a_clash_is_named_and_the_next_backend_goes_on(peer_plugin: Path, clashing_openvino: Path) -> None:
+    environment = os.environ | {
+        "VAPOURSYNTH_EXTRA_PLUGIN_PATH": str(peer_plugin),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(clashing_openvino), os.environ.get("PYTHONPATH")))),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    line = [sys.executable, "-c", ALONE.format(model=str(MODEL))]
+    said = subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout
+    version = clashing_openvino.name.removeprefix("openvino-")
+    clash = rf"the Python package openvino {re.escape(version)} clashes with {re.escape(str(peer_plugin))}/libopenvino\.so\.\d+"
+    assert re.search(rf"^upscale: backend 'reference': .*{clash}", said, re.MULTILINE | re.DOTALL), said
+    assert "equal True" in said
+    assert re.search(
+        rf"^refused upscale: backend is 'openvino', which cannot be imported here .*{clash}", said, re.MULTILINE | re.DOTALL
+    )

@@ -1,0 +1,246 @@
+"""What is about an engine: the file it is kept in, who builds it, who serves meanwhile.
+
+The engines here are doubles, since loading one takes a card: files like those of engines, and the graph itself for a program.
+"""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import vapoursynth as vs
+from conftest import golden
+from plain import make_spec
+from route import clip_of, planes_at
+from test_filter import equal, noise
+
+import vs_paragonsr2.backends.tensorrt as room
+import vs_paragonsr2.backends.torch as torch_room
+import vs_paragonsr2.filter as filter_room
+from vs_paragonsr2 import ParagonSR2Error, cache, upscale
+from vs_paragonsr2.backends import Options, Request, engines
+from vs_paragonsr2.backends.engines import EngineError, EngineGraph, Runtime, pack, unpack
+from vs_paragonsr2.backends.switch import SwitchingSession
+from vs_paragonsr2.graph import narrow, widen
+from vs_paragonsr2.sessions import SESSIONS
+from vs_paragonsr2.weights import find_model
+
+MODEL = golden("realtime_x2")
+RUNTIME = Runtime("torch-tensorrt-rtx", "2.14.0", "tensorrt_rtx", "1.6")
+DEVICE = torch.device("cuda", 0)
+
+
+class Double:
+    """In place of what a card does: an engine's program, how long building takes, and what the runtime refuses."""
+
+    def __init__(self) -> None:
+        self.built: list[tuple[int, int]] = []
+        self.ready = threading.Event()
+        self.ready.set()
+        self.faults: list[Exception] = []
+        self.refused = 0
+
+    def build(self, graph: EngineGraph) -> bytes:
+        assert self.ready.wait(60)
+        if self.faults:
+            raise self.faults.pop()
+        self.built.append((graph.source.height, graph.source.width))
+        return b"engine"
+
+    def load(self, data: bytes, graph: EngineGraph, runtime: Runtime) -> "DoubleEngine":
+        assert data == b"engine"
+        if self.refused:
+            self.refused -= 1
+            raise EngineError("refused")
+        return DoubleEngine(graph)
+
+
+class DoubleEngine:
+    def __init__(self, graph: EngineGraph) -> None:
+        self.graph = graph
+
+    def program(self) -> Any:
+        return lambda *planes: through_engine(self.graph, planes)
+
+
+def through_engine(graph: EngineGraph, planes: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+    """The graph with the casts that are kept out of an engine."""
+    if graph.source.bits > 8:
+        planes = tuple(widen(plane, graph.source, torch.float32) for plane in planes)
+    found = graph(*planes)
+    return [narrow(plane, graph.target) for plane in found] if graph.target.bits > 8 else list(found)
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Double]:
+    """Sessions for ``"cuda"`` on the CPU, with an empty cache."""
+    double = Double()
+    for module in (room, torch_room):
+        monkeypatch.setattr(module, "torch_devices", lambda options: [torch.device("cpu")])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "stand-in")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
+    monkeypatch.setattr(room, "build_engine", double.build)
+    monkeypatch.setattr(room, "Engine", double.load)
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    SESSIONS.clear()
+    yield double
+    double.ready.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("build TensorRT"):
+            thread.join()
+    SESSIONS.clear()
+
+
+def request(**options: object) -> Request:
+    options = {"backend": "tensorrt", "device": "cuda", **options}
+    return Request(find_model(MODEL, 2), make_spec(2, (128, 128)), Options(**options))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """What VapourSynth's log gets."""
+    filter_room._log_once.cache_clear()
+    messages: list[str] = []
+    handle = vs.core.add_log_handler(lambda kind, message: messages.append(message))
+    yield messages
+    vs.core.remove_log_handler(handle)
+
+
+@pytest.mark.parametrize("fmt", [vs.YUV420P8, vs.YUV420P10])
+def test_pytorch_serves_until_the_engine_takes_over(double: Double, fmt: int, logged: list[str]) -> None:
+    clip = clip_of(noise(8, fmt=fmt), fmt)
+    expected = [planes_at(upscale(clip, MODEL, backend="torch", device="cpu", precision="f16"), n) for n in range(8)]
+    SESSIONS.clear()
+    double.ready.clear()
+    served = upscale(clip, MODEL, backend="tensorrt", precision="f16")
+    (session,) = (future.result() for future in SESSIONS._sessions.values())
+    assert isinstance(session, SwitchingSession)
+    first = session.current
+    assert all(equal(planes_at(served, n), expected[n]) for n in range(4))
+    assert session.current is first
+    assert any("is being built; the first frames come another way" in message for message in logged)
+    double.ready.set()
+    (thread,) = (t for t in threading.enumerate() if t.name.startswith("build TensorRT"))
+    thread.join()
+    assert session.current is not first
+    assert all(equal(planes_at(served, n), expected[n]) for n in range(4, 8))  # the double computes the very graph
+    assert any("takes over after" in message for message in logged)
+
+
+def test_an_engine_on_disk_serves_at_once(double: Double) -> None:
+    first = room.open_session(request(wait=True))
+    assert double.built == [(128, 128)]
+    again = room.open_session(request())
+    assert double.built == [(128, 128)]
+    assert [type(s.current).__name__ for s in (first, again)] == ["LanesSession"] * 2
+    assert "TensorRT for RTX" in next(again.take_notes())
+
+
+def test_an_engine_that_the_runtime_refuses_is_built_again_once(double: Double) -> None:
+    room.open_session(request(wait=True))
+    double.refused = 1
+    room.open_session(request(wait=True))
+    assert len(double.built) == 2
+    double.refused = 2
+    with pytest.raises(ParagonSR2Error, match="refused"):
+        room.open_session(request(wait=True))
+
+
+def test_out_of_memory_while_building_makes_tiles_smaller(double: Double) -> None:
+    double.faults = [torch.OutOfMemoryError("CUDA out of memory")]
+    session = room.open_session(request(wait=True))
+    assert double.built == [(64, 128)]
+    assert next(session.take_notes()).startswith("tiles of 128x64, since larger ones do not fit")
+
+
+def test_an_engine_that_cannot_be_built_leaves_pytorch_serving(double: Double) -> None:
+    double.faults = [ParagonSR2Error("no converter for aten.roll")]
+    clip = clip_of(noise(2), vs.YUV420P8)
+    result = planes_at(upscale(clip, MODEL, backend="tensorrt", precision="f32"))
+    assert equal(result, planes_at(upscale(clip, MODEL, backend="torch", device="cpu")))
+
+
+def test_a_damaged_file_is_no_engine() -> None:
+    whole = pack(b"the engine's bytes")
+    assert unpack(whole) == b"the engine's bytes"
+    for damaged in (b"", whole[:10], whole[:-1], b"foreign" * 100, whole[:-1] + b"?"):
+        with pytest.raises(EngineError):
+            unpack(damaged)
+
+
+def test_the_key_holds_all_that_decides_an_engine(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = request()
+
+    def path(what: Request = asked, precision: str = "f16", size: tuple[int, int] = (64, 64), runtime: Runtime = RUNTIME) -> Path:
+        return room.engine_path(what, size, precision, runtime, DEVICE)
+
+    paths = [
+        path(),
+        path(precision="f32"),
+        path(size=(32, 64)),
+        path(replace(asked, model=replace(asked.model, sha256="other"))),
+        path(replace(asked, spec=make_spec(2, (128, 128), bits=10))),
+        path(replace(asked, options=replace(asked.options, alpha=0.5))),
+        path(runtime=replace(RUNTIME, package="torch-tensorrt")),
+        path(runtime=replace(RUNTIME, package_version="2.15.0")),
+        path(runtime=replace(RUNTIME, version="1.7")),
+    ]
+    changes = [
+        (torch.cuda, "get_device_name", lambda device: "another card"),
+        (torch.cuda, "get_device_capability", lambda device: (9, 0)),
+        (room, "driver_version", lambda: "600.1"),
+        (torch, "__version__", "3.0"),
+        (cache, "sources_digest", lambda: "another version of the graph"),
+        (room, "SETTINGS", {**engines.SETTINGS, "optimization_level": 5}),
+    ]
+    for where, name, value in changes:
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, value)
+            paths.append(path())
+    assert len(set(paths)) == len(paths)
+    assert path() == paths[0]
+    assert path(replace(asked, options=replace(asked.options, num_streams=7, wait=True))) == paths[0]
+
+
+BUILDER = """
+import sys, time
+from pathlib import Path
+from vs_paragonsr2.backends import tensorrt as room
+folder = Path(sys.argv[1])
+
+def build(graph):
+    with (folder / "built").open("a") as file:
+        file.write("x")
+    time.sleep(0.5)
+    return b"engine" * 1000
+
+room.build_engine = build
+room.Engine = lambda data, graph, runtime: data
+assert room.load_engine(folder / "key.engine", None, None) == b"engine" * 1000
+"""
+
+
+def test_players_that_start_together_build_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BUILDER, str(tmp_path)]
+    players = [subprocess.Popen(command) for _ in range(3)]
+    assert [player.wait(120) for player in players] == [0, 0, 0]
+    assert (tmp_path / "built").read_text() == "x"
+    entry = tmp_path / "key.engine"
+    entry.write_bytes(entry.read_bytes()[:100])
+    subprocess.run(command, check=True)
+    assert (tmp_path / "built").read_text() == "xx"
+    assert unpack(entry.read_bytes()) == b"engine" * 1000
+
+
+def test_a_player_that_is_killed_while_it_builds_does_no_harm(tmp_path: Path) -> None:
+    slow = BUILDER.replace("time.sleep(0.5)", "print('building', flush=True); time.sleep(60)")
+    with subprocess.Popen([sys.executable, "-c", slow, str(tmp_path)], stdout=subprocess.PIPE) as player:
+        assert player.stdout is not None and player.stdout.readline() == b"building\n"
+        player.kill()
+    subprocess.run([sys.executable, "-c", BUILDER, str(tmp_path)], check=True, timeout=60)
+    assert unpack((tmp_path / "key.engine").read_bytes()) == b"engine" * 1000

@@ -1,0 +1,214 @@
+"""The PyTorch backend on CPU tensors: lanes, tiles and what goes wrong. Only the recording of CUDA graphs is left out here."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+import vapoursynth as vs
+from conftest import golden, random_planes
+from plain import make_spec, random_network
+from route import clip_of, planes_at
+from test_filter import equal, noise
+from test_graph import smooth_samples
+from test_route import assert_same
+
+import vs_paragonsr2.backends as backends_room
+import vs_paragonsr2.backends.torch as torch_room
+from vs_paragonsr2 import ParagonSR2Error, upscale
+from vs_paragonsr2.backends import Options, Request, lanes
+from vs_paragonsr2.backends.base import Plane, Session
+from vs_paragonsr2.backends.devices import CPULane, Lane, is_lost, is_out_of_memory
+from vs_paragonsr2.backends.planes import Layout
+from vs_paragonsr2.colour import ClipSpec
+from vs_paragonsr2.graph import PlanesGraph
+from vs_paragonsr2.sessions import SESSIONS
+from vs_paragonsr2.tiling import tile_spec
+from vs_paragonsr2.weights import find_model
+
+MODEL = golden("realtime_x2")
+CPU = torch.device("cpu")
+SPEC = make_spec(2, (48, 40))
+"""Three tiles of 16 rows; the halo is wider than half of one."""
+
+
+def request(spec: ClipSpec = SPEC, **options: object) -> Request:
+    return Request(find_model(MODEL, 2), spec, replace(Options(backend="torch", device="cpu"), **options))  # type: ignore[arg-type]
+
+
+def result_of(session: Session, planes: list[Plane]) -> list[Plane]:  # type: ignore[type-arg]
+    out: list[Plane] = [np.empty(shape, session.spec.target.dtype) for shape in session.spec.target.shapes]
+    session.run(planes, out)
+    return out
+
+
+@pytest.mark.parametrize("fmt", [vs.YUV420P8, vs.YUV422P10, vs.YUV420P16, vs.YUV444PS, vs.RGB24, vs.GRAY8])
+def test_every_kind_of_sample_equals_the_reference(fmt: int) -> None:
+    clip = clip_of([random_planes(fmt, 48, 36)], fmt)
+    fast = upscale(clip, MODEL, backend="torch", device="cpu")
+    assert_same(planes_at(fast), planes_at(upscale(clip, MODEL, backend="reference", device="cpu")), fmt)
+
+
+@pytest.mark.parametrize("backend", ["torch", "tensorrt"])
+def test_without_a_card_it_is_refused(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    SESSIONS.clear()
+    with pytest.raises(vs.Error, match="device is 'cuda' and device_index 0, but PyTorch finds 0 CUDA devices here"):
+        upscale(clip_of(noise(1), vs.YUV420P8), MODEL, backend=backend)
+
+
+@pytest.mark.parametrize("spec", [SPEC, make_spec(3, (48, 40), subsampling="422", bits=10), make_spec(2, (50, 40))])
+def test_tiles_have_no_seams(spec: ClipSpec) -> None:
+    network = random_network("realtime", spec.target.height // spec.source.height)
+    planes = smooth_samples(spec.source)
+    results = []
+    for size in ((spec.source.height, 40), (16, 40), (16, 20)):
+        graph = PlanesGraph(network, tile_spec(spec, size), padded=True)
+        layout = Layout(spec, size, graph.halo)
+
+        def make(device: torch.device, layout: Layout = layout, graph: PlanesGraph = graph) -> lanes.FrameLane:
+            return lanes.FrameLane(CPULane(device), layout, graph)
+
+        results.append(result_of(lanes.LanesSession(layout, make, [CPU]), planes))
+    for tiled in results[1:]:
+        for a, b in zip(tiled, results[0], strict=True):
+            off = np.abs(a.astype(int) - b.astype(int))
+            assert off.max() <= 1
+            assert np.mean(off == 0) > 0.99  # another size, another order of sums
+
+
+class FailingLane(CPULane):
+    """A double of a device that fails on cue."""
+
+    fault: Callable[[], Exception | None] = staticmethod(lambda: None)
+
+    def launch(self) -> None:
+        if fault := type(self).fault():
+            raise fault
+        super().launch()
+
+
+def test_out_of_memory_makes_tiles_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = make_spec(2, (256, 128))
+    planes = smooth_samples(spec.source)
+    whole = result_of(torch_room.open_session(request(spec)), planes)
+    faults: list[Exception] = [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: out of memory\nhints")]
+
+    def lane_on(device: torch.device) -> Lane:
+        if faults:
+            raise faults.pop()
+        return CPULane(device)
+
+    monkeypatch.setattr(torch_room, "lane_on", lane_on)
+    session = torch_room.open_session(request(spec))
+    (note,) = session.take_notes()
+    assert note.startswith("tiles of 128x64, since larger ones do not fit into the device's memory")
+    for a, b in zip(result_of(session, planes), whole, strict=True):
+        assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
+
+
+def test_a_budget_of_memory_makes_tiles_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A double of a device that says how much of it is taken: as much as the samples of a session's tiles."""
+    taken = 0
+
+    class Counting(lanes.FrameLane):
+        def __init__(self, lane: Lane, layout: Layout, program: lanes.Program) -> None:
+            nonlocal taken
+            part = layout.parts[0].source[0]
+            taken += (part[0].stop - part[0].start) * (part[1].stop - part[1].start) << 10
+            super().__init__(lane, layout, program)
+
+    monkeypatch.setattr(torch_room, "FrameLane", Counting)
+    monkeypatch.setattr(lanes, "used_bytes", lambda device: taken)
+    session = torch_room.open_session(request(make_spec(2, (256, 128)), memory_limit=30))
+    assert len(session.current.layout.parts) == 2  # type: ignore[attr-defined]
+    assert 0 < session.device_bytes <= 30 << 20
+    with pytest.raises(ParagonSR2Error, match="memory_limit is 3 MiB: too little even for the smallest tiles .*MiB were taken"):
+        torch_room.open_session(request(make_spec(2, (256, 128)), memory_limit=3))
+
+
+def test_a_lost_device_is_an_error_and_no_frame_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_room, "lane_on", FailingLane)
+    session, planes = torch_room.open_session(request()), smooth_samples(SPEC.source)
+    result_of(session, planes)
+    calls = []
+
+    def lost() -> Exception:
+        calls.append(1)
+        return RuntimeError("CUDA error: unspecified launch failure\nCompile with ...")
+
+    monkeypatch.setattr(FailingLane, "fault", staticmethod(lost))
+    for _ in range(2):
+        with pytest.raises(ParagonSR2Error, match=r"CUDA device was lost, .* \(CUDA error: unspecified launch failure\)"):
+            result_of(session, planes)
+    assert len(calls) == 1
+    assert is_out_of_memory(RuntimeError("CUDA error: out of memory")) and not is_lost(RuntimeError("CUDA error: out of memory"))
+
+
+def test_what_half_precision_does_not_hold_is_computed_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = random_network("realtime", 2)
+    network.conv_in.weight.data *= 1e5
+    network.conv_mid.weight.data *= 1e-5
+    monkeypatch.setattr(torch_room, "loaded", lambda model, alpha: network)
+    planes = smooth_samples(SPEC.source)
+    session = torch_room.open_session(request(precision="f16"))
+    exact = result_of(torch_room.open_session(request(precision="f32")), planes)
+    for _ in range(2):
+        assert equal(result_of(session, planes), exact)
+    assert list(session.take_notes()) == ["half precision does not hold this model's numbers: float32 takes its place"]
+
+
+def test_half_precision_is_looked_at_in_the_first_frames_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, planes = torch_room.open_session(request(precision="f16")), smooth_samples(SPEC.source)
+    looked = []
+    monkeypatch.setattr(lanes.FrameLane, "passes", lambda self, check: looked.append(check([])) or True)
+    monkeypatch.setattr(session.current, "_check", lambda planes: True)
+    for _ in range(lanes.CHECKED_FRAMES + 4):
+        result_of(session, planes)
+    assert len(looked) == lanes.CHECKED_FRAMES
+
+
+def test_frames_in_flight_do_not_mix() -> None:
+    session = torch_room.open_session(request(num_streams=3))
+    frames = [[np.full(shape, 20 * n, np.uint8) for shape in SPEC.source.shapes] for n in range(12)]
+    alone = [result_of(session, planes) for planes in frames]
+    with ThreadPoolExecutor(6) as pool:
+        assert all(map(equal, pool.map(lambda planes: result_of(session, planes), frames), alone))
+
+
+def test_lanes_are_spread_over_devices() -> None:
+    a, b = torch.device("cuda", 0), torch.device("cuda", 1)
+    assert lanes.spread([a, b], 5) == [a, b, a, b, a]
+    assert lanes.spread([a, b], 1) == [a, b]
+
+
+@pytest.mark.parametrize(("size", "step", "least"), [((1080, 1920), (2, 2), 64), ((16, 16), (2, 2), 64), ((90, 70), (16, 16), 16)])
+def test_smaller_tiles_end(size: tuple[int, int], step: tuple[int, int], least: int) -> None:
+    found = list(lanes.smaller_sizes(size, step, least))
+    assert found[0] == size
+    assert all(a[0] * a[1] > b[0] * b[1] for a, b in pairwise(found))
+    assert all(side % unit == 0 or side == whole for tile in found for side, unit, whole in zip(tile, step, size, strict=True))
+
+
+def test_cuda_backends_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends_room, "_has_cuda", lambda: True)
+    assert backends_room.candidates(None)[0] == ["tensorrt", "torch", "openvino", "reference"]
+    assert backends_room.candidates("cuda")[0] == ["tensorrt", "torch", "reference"]
+
+
+def test_a_card_that_does_not_answer_is_done_without_and_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that is there, without a card that works: all that is asked of it fails."""
+    monkeypatch.setattr(backends_room, "_has_cuda", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    SESSIONS.clear()
+    logged: list[str] = []
+    handle = vs.core.add_log_handler(lambda kind, message: logged.append(message))
+    try:
+        upscale(clip_of(noise(1, width=22, height=14), vs.YUV420P8), MODEL).get_frame(0)
+    finally:
+        vs.core.remove_log_handler(handle)
+    (line,) = (message for message in logged if "upscale: backend 'openvino'" in message)
+    assert "not 'tensorrt': device is 'cuda'" in line and "not 'torch': device is 'cuda'" in line

@@ -1,0 +1,213 @@
+"""The devices of PyTorch, and lanes on them: queues of work that are recorded once and launched for every frame."""
+
+import ctypes
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..errors import ParagonSR2Error
+from .base import Options
+
+WARM_UPS = 3
+"""Runs before a recording: libraries choose their kernels in the first ones."""
+
+_RECORDING = threading.Lock()
+"""Two recordings at once would mix up PyTorch's pools."""
+
+
+def torch_devices(options: Options) -> list[torch.device]:
+    """The torch devices that the options name. Raises ParagonSR2Error where one is not there."""
+    kind = options.device.lower()
+    if kind == "cpu":
+        if options.device_index != (0,):
+            raise ParagonSR2Error(f"device_index is {_shown(options.device_index)}: there is one CPU, number 0")
+        return [torch.device("cpu")]
+    if kind != "cuda":
+        raise ParagonSR2Error(f"device is {options.device!r}: backend {options.backend!r} has 'cpu' and 'cuda'")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for index in options.device_index:
+        if index >= count:
+            raise ParagonSR2Error(
+                f"device is 'cuda' and device_index {index}, but PyTorch finds {count} CUDA devices here"
+                + (", counted from 0" if count else "; device='cpu' works everywhere")
+            )
+    return [torch.device("cuda", index) for index in options.device_index]
+
+
+def _shown(indices: tuple[int, ...]) -> str:
+    return str(indices[0] if len(indices) == 1 else indices)
+
+
+class Lane(Protocol):
+    """A queue on one device."""
+
+    device: torch.device
+
+    def host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Memory of the host that the device reaches by itself. To be asked for before anything is recorded."""
+        ...
+
+    def record(self, work: Callable[[], None]) -> None:
+        """Run ``work`` a few times, and keep what it does on the device. It must do the same to the same memory each time."""
+        ...
+
+    def launch(self) -> None:
+        """Begin what was recorded, and return at once."""
+        ...
+
+    def wait(self) -> None:
+        """Until what was launched is done, with Python's lock released."""
+        ...
+
+    def now[T](self, work: Callable[[], T]) -> T:
+        """Run something else in the queue, once."""
+        ...
+
+
+class CPULane:
+    """The same on the CPU, where work is done by whoever launches it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._work: Callable[[], None] | None = None
+
+    def host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return torch.empty(shape, dtype=dtype)
+
+    @torch.inference_mode()
+    def record(self, work: Callable[[], None]) -> None:
+        work()
+        self._work = work
+
+    @torch.inference_mode()
+    def launch(self) -> None:
+        assert self._work is not None
+        self._work()
+
+    def wait(self) -> None:
+        pass
+
+    @torch.inference_mode()
+    def now[T](self, work: Callable[[], T]) -> T:
+        return work()
+
+
+class CUDALane:
+    """A stream of its own with one CUDA graph, which has a memory pool of its own: any two lanes may run at once."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        with torch.cuda.device(device):
+            self.stream = torch.cuda.Stream(device)
+            # The thread sleeps rather than spins: it is VapourSynth's, and the other lanes' copies want the processor.
+            self._done = torch.cuda.Event(blocking=True)
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return torch.empty(shape, dtype=dtype, pin_memory=True)
+
+    def record(self, work: Callable[[], None]) -> None:
+        with _RECORDING, self._here():
+            for _ in range(WARM_UPS):
+                work()
+            self.stream.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            # Other lanes' threads go on calling CUDA meanwhile: only this thread may not.
+            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+                work()
+        self._graph = graph
+
+    def launch(self) -> None:
+        assert self._graph is not None
+        with torch.cuda.stream(self.stream):
+            self._graph.replay()
+            self._done.record(self.stream)
+
+    def wait(self) -> None:
+        self._done.synchronize()
+
+    def now[T](self, work: Callable[[], T]) -> T:
+        # Not while a recording is under way, which would be given the memory that is asked for here.
+        with _RECORDING, self._here():
+            result = work()
+            self.stream.synchronize()
+        return result
+
+    def milliseconds(self, runs: int = 10) -> float:
+        """Of the device for one launch: the mean of some in a row."""
+        assert self._graph is not None
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        with torch.cuda.stream(self.stream):
+            self._graph.replay()
+            begin.record(self.stream)
+            for _ in range(runs):
+                self._graph.replay()
+            end.record(self.stream)
+            end.synchronize()
+        return begin.elapsed_time(end) / runs
+
+    @contextmanager
+    def _here(self) -> Iterator[None]:
+        """The lane's stream, and float32 that is float32: TF32 has ten bits of mantissa, too few for the base path."""
+        # The fastest of cuDNN's kernels are found by trying all; a recording repeats what the warm-ups found.
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False)
+        with torch.inference_mode(), torch.cuda.stream(self.stream), exact:
+            yield
+
+
+def lane_on(device: torch.device) -> Lane:
+    """A new lane of the device's kind."""
+    return CUDALane(device) if device.type == "cuda" else CPULane(device)
+
+
+def used_bytes(device: torch.device) -> int:
+    """Memory of a device that is taken, by whomever; 0 for the CPU."""
+    if device.type != "cuda":
+        return 0
+    torch.cuda.empty_cache()
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device has too little memory."""
+    return isinstance(error, torch.OutOfMemoryError | DeviceMemoryError) or (
+        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+    )
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether an error is the driver's, after which nothing more runs on the device in this process."""
+    return isinstance(error, RuntimeError) and "CUDA error" in str(error) and not is_out_of_memory(error)
+
+
+class DeviceMemoryError(Exception):
+    """More memory than the device has, or than the options allow."""
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """What runtimes raise for too little memory, as DeviceMemoryError."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise DeviceMemoryError(str(error).splitlines()[0]) from error
+        raise
+
+
+def driver_version() -> str:
+    """Of NVIDIA's driver, as ``"580.65.06"``; empty where nothing says it."""
+    try:
+        nvml = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
+        found = ctypes.create_string_buffer(96)
+        if nvml.nvmlInit_v2() == 0 and nvml.nvmlSystemGetDriverVersion(found, ctypes.c_uint(len(found))) == 0:
+            return found.value.decode("ascii", "replace")
+    except (OSError, AttributeError):
+        pass
+    return ""

@@ -1,0 +1,255 @@
+"""Engines of TensorRT: from a graph to a file's bytes by Torch-TensorRT, and from those to a program on a card."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..cache import cache_folder
+from ..colour import PlaneFormat
+from ..errors import ParagonSR2Error
+from ..graph import PlanesGraph, narrow, seam_dtype, widen
+from .devices import DeviceMemoryError
+from .planes import padded_shapes
+
+SETTINGS: dict[str, Any] = {
+    # Nothing is left to PyTorch, and every number has the type that the graph gives it: half in the body, single in the sums.
+    "require_full_compilation": True,
+    "min_block_size": 1,
+    "truncate_double": False,
+    "disable_tf32": True,
+    "immutable_weights": True,
+}
+"""Of Torch-TensorRT."""
+
+PACKAGES = {"torch-tensorrt-rtx": "tensorrt_rtx", "torch-tensorrt": "tensorrt"}
+"""Distributions of Torch-TensorRT, and the runtime that each builds for."""
+
+
+class EngineError(ParagonSR2Error):
+    """An engine that cannot be used here, though another one might."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What engines are built with and run on."""
+
+    package: str
+    """Distribution of Torch-TensorRT."""
+    package_version: str
+    module: str
+    """Of the runtime."""
+    version: str
+
+    @property
+    def name(self) -> str:
+        """For users."""
+        kind = "TensorRT for RTX" if self.module == "tensorrt_rtx" else "TensorRT"
+        return f"{kind} {self.version} ({self.package} {self.package_version})"
+
+
+def installed_runtime() -> Runtime:
+    """Raises ParagonSR2Error where Torch-TensorRT is not installed, or came without its runtime."""
+    for package, module in PACKAGES.items():
+        try:
+            package_version = version(package)
+        except PackageNotFoundError:
+            continue
+        try:
+            return Runtime(package, package_version, module, str(import_module(module).__version__))
+        except (ImportError, OSError) as error:
+            raise ParagonSR2Error(
+                f"backend is 'tensorrt': {package} is there, and its runtime {module} is not ({error})"
+            ) from error
+    raise ParagonSR2Error(f"backend is 'tensorrt': expected {' or '.join(PACKAGES)} to be installed")
+
+
+class EngineGraph(nn.Module):
+    """PlanesGraph between the casts that TensorRT does not know: it has no 16-bit integers, whose seams are float32 here.
+
+    Args:
+        graph: of a padded tile; left as it is.
+        device: where it is to run.
+    """
+
+    def __init__(self, graph: PlanesGraph, device: torch.device) -> None:
+        super().__init__()
+        self.planes_graph = deepcopy(graph).to(device)
+        self.device = device
+        self.source, self.target = graph.spec.source, graph.spec.target
+
+    def forward(self, *planes: Tensor) -> tuple[Tensor, ...]:
+        core = self.planes_graph.core
+        if seam_dtype(self.source) is not torch.int16:
+            planes = tuple(widen(plane, self.source, core.wide) for plane in planes)
+        found = core(*planes)
+        if seam_dtype(self.target) is torch.int16:
+            return tuple(found)
+        # One plane after the other: TensorRT does not split uint8.
+        return tuple(narrow(plane, self.target) for plane in found)
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Planes of zeros, as ``forward`` takes them."""
+        shapes = padded_shapes(self.source, self.planes_graph.halo)
+        return tuple(torch.zeros(1, 1, *shape, dtype=engine_dtype(self.source), device=self.device) for shape in shapes)
+
+
+def engine_dtype(fmt: PlaneFormat) -> torch.dtype:
+    """What an engine takes or gives for samples of a format."""
+    dtype = seam_dtype(fmt)
+    return torch.float32 if dtype is torch.int16 else dtype
+
+
+def build_engine(graph: EngineGraph) -> bytes:
+    """Compile the graph into one engine, for the card of its device.
+
+    Raises ParagonSR2Error where a part of it cannot be in the engine, or TensorRT makes none.
+    """
+    import torch_tensorrt
+
+    register_cast()
+    on_card = torch.cuda.device(graph.device) if graph.device.type == "cuda" else nullcontext()
+    with on_card, torch.no_grad(), _silence():
+        try:
+            program = torch.export.export(graph, graph.example(), strict=False)
+            # Not in a folder that all users share, as by default.
+            settings = {**SETTINGS, "timing_cache_path": str(cache_folder() / "timing.cache")}
+            return bytes(
+                torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine(
+                    program, arg_inputs=list(graph.example()), **settings
+                )
+            )
+        except Exception as error:
+            if "out of memory" in str(error).lower():
+                raise DeviceMemoryError(str(error).splitlines()[0]) from error
+            first = next(iter(str(error).splitlines()), "")[:200]
+            raise ParagonSR2Error(f"Torch-TensorRT made no engine of the graph ({type(error).__name__}: {first})") from error
+
+
+@cache
+def register_cast() -> None:
+    """Teach Torch-TensorRT the last cast to uint8, which it would leave to PyTorch though TensorRT can do it."""
+    from torch_tensorrt.dynamo._SourceIR import SourceIR
+    from torch_tensorrt.dynamo.conversion import ConverterPriority, dynamo_tensorrt_converter, impl
+
+    def is_to_uint8(node: torch.fx.Node, settings: object = None) -> bool:
+        return node.kwargs.get("dtype") is torch.uint8
+
+    def cast(ctx: Any, target: Any, args: Any, kwargs: Any, name: str) -> Any:
+        return impl.cast.to_copy(ctx, target, SourceIR.ATEN, name, args[0], torch.uint8, force_layer=True)
+
+    to_uint8 = {"capability_validator": is_to_uint8, "priority": ConverterPriority.HIGH}
+    dynamo_tensorrt_converter(torch.ops.aten._to_copy.default, **to_uint8)(cast)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Where something fails, Torch-TensorRT logs the whole graph; what matters is in the error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+MAGIC = b"paragonsr2 engine 1\n"
+
+
+def pack(engine: bytes) -> bytes:
+    """An engine as it is kept in a file."""
+    return MAGIC + hashlib.sha256(engine).digest() + engine
+
+
+def unpack(data: bytes) -> bytes:
+    """The engine in a file. Raises EngineError for a file that is none, or not whole."""
+    digest, engine = data[len(MAGIC) : len(MAGIC) + 32], data[len(MAGIC) + 32 :]
+    if not data.startswith(MAGIC) or hashlib.sha256(engine).digest() != digest:
+        raise EngineError("an engine's file is not whole, or none")
+    return engine
+
+
+class Engine:
+    """An engine on a card, for any number of programs.
+
+    Raises EngineError where the runtime refuses it, or it is for other planes than the graph's.
+    """
+
+    def __init__(self, data: bytes, graph: EngineGraph, runtime: Runtime) -> None:
+        self._trt = import_module(runtime.module)
+        self.device = graph.device
+        self.source, self.target = graph.source, graph.target
+        self._runtime = self._trt.Runtime(_logger(self._trt))
+        with torch.cuda.device(graph.device):
+            self.engine = self._runtime.deserialize_cuda_engine(data)
+        if self.engine is None:
+            raise EngineError(f"{runtime.name} does not take the engine")
+        names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
+        is_input = {name: self.engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT for name in names}
+        self.inputs = sorted((name for name in names if is_input[name]), key=_natural)
+        self.outputs = sorted((name for name in names if not is_input[name]), key=_natural)
+        found = [tuple(self.engine.get_tensor_shape(name)) for name in (*self.inputs, *self.outputs)]
+        shapes = [*padded_shapes(self.source, graph.planes_graph.halo), *self.target.shapes]
+        if found != [(1, 1, *shape) for shape in shapes]:
+            raise EngineError(f"the engine is for planes of {found}: expected {shapes}")
+
+    def program(self) -> "EngineProgram":
+        """With an execution context of its own, so that it may run while others do."""
+        return EngineProgram(self)
+
+
+class EngineProgram:
+    """An engine's execution context as a lane's program. Above 8 bits, samples are widened and narrowed about the engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        with torch.cuda.device(engine.device):
+            self._context = engine.engine.create_execution_context()
+        if self._context is None:
+            raise DeviceMemoryError("TensorRT made no execution context: out of memory")
+
+    def __call__(self, *planes: Tensor) -> Sequence[Tensor]:
+        engine = self._engine
+        if seam_dtype(engine.source) is torch.int16:
+            planes = tuple(widen(plane, engine.source, torch.float32) for plane in planes)
+        inputs = [plane.contiguous() for plane in planes]
+        dtype = engine_dtype(engine.target)
+        outputs = [torch.empty(1, 1, *shape, dtype=dtype, device=engine.device) for shape in engine.target.shapes]
+        for name, tensor in zip((*engine.inputs, *engine.outputs), (*inputs, *outputs), strict=True):
+            self._context.set_tensor_address(name, tensor.data_ptr())
+        if not self._context.execute_async_v3(torch.cuda.current_stream(engine.device).cuda_stream):
+            raise RuntimeError("TensorRT refused to run the engine")
+        if seam_dtype(engine.target) is torch.int16:
+            return [narrow(plane, engine.target) for plane in outputs]
+        return outputs
+
+
+def _natural(name: str) -> list[int]:
+    """Names of tensors by the numbers in them."""
+    return [int(number) for number in re.findall(r"\d+", name)]
+
+
+@cache
+def _logger(trt: Any) -> Any:
+    """A logger for TensorRT, whose own one prints."""
+    levels = {
+        trt.ILogger.INTERNAL_ERROR: logging.CRITICAL,
+        trt.ILogger.ERROR: logging.ERROR,
+        trt.ILogger.WARNING: logging.WARNING,
+    }
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        def log(self, severity: Any, message: str) -> None:
+            logging.getLogger("vs_paragonsr2.tensorrt").log(levels.get(severity, logging.DEBUG), message)
+
+    return Log()

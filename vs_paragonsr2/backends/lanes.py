@@ -1,0 +1,203 @@
+"""Frames through lanes: planes up, tiles through a program, planes down, all recorded once for each lane."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import ParagonSR2Error
+from ..graph import seam_dtype
+from .base import Plane, Session
+from .devices import DeviceMemoryError, Lane, is_lost, is_out_of_memory, memory_errors, used_bytes
+from .planes import Layout
+
+CHECKED_FRAMES = 3
+"""Frames of each lane whose numbers are looked at before they are rounded: a network that overflows half precision does so soon."""
+
+type Check = Callable[[Sequence[Tensor]], bool]
+"""Whether all numbers behind a tile's result are finite."""
+
+
+class Program(Protocol):
+    """A tile's padded source planes on the device, (1, 1, height, width) in the graph's seam dtypes, to the target's."""
+
+    def __call__(self, *planes: Tensor) -> Sequence[Tensor]: ...
+
+
+class NonFiniteError(Exception):
+    """Half precision did not hold a frame's numbers."""
+
+
+class FrameLane:
+    """A lane with the memory of one frame in flight."""
+
+    def __init__(self, lane: Lane, layout: Layout, program: Program) -> None:
+        self.lane = lane
+        self._layout = layout
+        self._program = program
+        source, target = (seam_dtype(fmt) for fmt in (layout.spec.source, layout.spec.target))
+        # The host's part first: no memory of the host may be pinned while anything is recorded.
+        self._source_host = [lane.host((1, 1, *shape), source).zero_() for shape in layout.source_shapes]
+        self._target_host = [lane.host((1, 1, *shape), target) for shape in layout.spec.target.shapes]
+        self._source = [torch.empty_like(plane, device=lane.device) for plane in self._source_host]
+        self._target: list[Tensor] = []
+        if len(layout.parts) > 1:
+            self._target = [torch.empty_like(plane, device=lane.device) for plane in self._target_host]
+        self._sources = [_array(plane) for plane in self._source_host]
+        self._targets = [_array(plane) for plane in self._target_host]
+        lane.record(self._work)
+
+    def _work(self) -> None:
+        for device, host in zip(self._source, self._source_host, strict=True):
+            device.copy_(host, non_blocking=True)
+        for host, device in zip(self._target_host, self._results(), strict=True):
+            host.copy_(device, non_blocking=True)
+
+    def _results(self) -> Sequence[Tensor]:
+        if not self._target:
+            (tile,) = self._tiles()
+            return self._program(*tile)
+        for part, tile in zip(self._layout.parts, self._tiles(), strict=True):
+            for plane, own, (rows, columns) in zip(self._target, self._program(*tile), part.target, strict=True):
+                plane[:, :, rows, columns].copy_(own)
+        return self._target
+
+    def _tiles(self) -> Iterable[list[Tensor]]:
+        for part in self._layout.parts:
+            yield [plane[:, :, rows, columns] for plane, (rows, columns) in zip(self._source, part.source, strict=True)]
+
+    def run(self, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
+        """Compute a frame. The copies on the host go on while other lanes have the device."""
+        self.take_in(planes)
+        self.lane.launch()
+        self.lane.wait()
+        self.hand_out(out)
+
+    def take_in(self, planes: Sequence[Plane]) -> None:
+        """Copy a frame's planes to where the device fetches them."""
+        self._layout.surround(planes, self._sources)
+
+    def hand_out(self, out: Sequence[Plane]) -> None:
+        """Copy the result that lies on the host into a frame's planes."""
+        for plane, samples in zip(out, self._targets, strict=True):
+            plane[...] = samples.view(plane.dtype)
+
+    def passes(self, check: Check) -> bool:
+        """Whether the frame that was run last stands a check of each tile."""
+        return self.lane.now(lambda: all(check(tile) for tile in self._tiles()))
+
+
+def _array(plane: Tensor) -> NDArray[np.generic]:
+    """(height, width), over the same memory, in the dtype of a frame's samples."""
+    array: NDArray[np.generic] = plane.numpy()[0, 0]
+    return array.view(np.uint16) if array.dtype == np.int16 else array
+
+
+class LanesSession(Session[FrameLane]):
+    """Frames through whichever lane is free.
+
+    Args:
+        layout: how a frame is cut, the same for all lanes.
+        make: a lane on a device, with its program.
+        devices: one for each lane.
+        check: of the first frames; None where nothing can overflow.
+        memory_limit: MiB of each device that all lanes may take; None for what there is.
+
+    Raises:
+        DeviceMemoryError: there is too little memory, or more was taken than is allowed.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        make: Callable[[torch.device], FrameLane],
+        devices: Sequence[torch.device],
+        *,
+        check: Check | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
+        before = {device: used_bytes(device) for device in devices}
+        with memory_errors():
+            lanes = [make(device) for device in devices]
+        taken = {device: used_bytes(device) - bytes_ for device, bytes_ in before.items()}
+        if memory_limit is not None and max(taken.values()) > memory_limit << 20:
+            raise DeviceMemoryError(f"{max(taken.values()) >> 20} MiB were taken")
+        super().__init__(layout.spec, lanes)
+        self.layout = layout
+        self.lanes = lanes
+        self.device_bytes = sum(taken.values())
+        self._check = check
+        self._unchecked = CHECKED_FRAMES * len(lanes) if check else 0
+        self._lost: str | None = None
+
+    def _run(self, slot: FrameLane, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
+        if self._lost:
+            raise ParagonSR2Error(self._lost)
+        try:
+            slot.run(planes, out)
+            if self._unchecked > 0:
+                self._look_at(slot)
+        except RuntimeError as error:
+            if is_lost(error):
+                self._lost = f"the CUDA device was lost, and only a new process can use it again ({str(error).splitlines()[0]})"
+                raise ParagonSR2Error(self._lost) from error
+            raise
+
+    def _look_at(self, slot: FrameLane) -> None:
+        assert self._check is not None
+        self._unchecked -= 1
+        try:
+            finite = slot.passes(self._check)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            self._unchecked = 0
+            self.notes.append("too little device memory is left to check the half-precision result of the first frames")
+            finite = True
+        if self._unchecked <= 0:
+            self._check = None
+        if not finite:
+            raise NonFiniteError
+
+
+def open_fitting[S: Session](  # type: ignore[type-arg]
+    sizes: Iterable[tuple[int, int]], build: Callable[[tuple[int, int]], S], memory_limit: int | None
+) -> S:
+    """The session for the first of the tile sizes that fits into the device's memory; it notes where that is not the first.
+
+    Raises ParagonSR2Error where not even the last one fits.
+    """
+    fault: DeviceMemoryError | None = None
+    for size in sizes:
+        try:
+            session = build(size)
+        except DeviceMemoryError as error:
+            fault = error.with_traceback(None)  # its frames hold what was allocated
+            fault.__cause__ = fault.__context__ = None
+            continue
+        if fault is not None:
+            session.notes.append(f"tiles of {size[1]}x{size[0]}, since larger ones do not fit into the device's memory ({fault})")
+        return session
+    what = "the device has too little memory" if memory_limit is None else f"memory_limit is {memory_limit} MiB: too little"
+    raise ParagonSR2Error(f"{what} even for the smallest tiles ({fault}); fewer num_streams take less")
+
+
+def spread(devices: Sequence[torch.device], num_streams: int) -> list[torch.device]:
+    """A device for each lane, in turn; every device gets one at least."""
+    return [devices[lane % len(devices)] for lane in range(max(num_streams, len(devices)))]
+
+
+def smaller_sizes(size: tuple[int, int], step: tuple[int, int], least: int = 64) -> Iterator[tuple[int, int]]:
+    """(rows, columns) of tiles: the whole, and then the longer side halved again and again, in multiples of ``step``."""
+    sides = list(size)
+    while True:
+        yield sides[0], sides[1]
+        longer = 0 if sides[0] >= sides[1] else 1
+        half = math.ceil(sides[longer] / 2 / step[longer]) * step[longer]
+        if half < least or half == sides[longer]:
+            return
+        sides[longer] = half

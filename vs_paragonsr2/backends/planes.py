@@ -1,0 +1,78 @@
+"""Where the samples of tiles lie within frames of planes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..colour import ClipSpec, PlaneFormat
+from ..tiling import tiles
+from .base import Plane
+
+type Slices = tuple[slice, slice]
+
+
+def plane_ratios(fmt: PlaneFormat) -> list[tuple[int, int]]:
+    """Luma samples (rows, columns) for a sample of each plane."""
+    return [(1, 1), fmt.ratios, fmt.ratios][: len(fmt.shapes)]
+
+
+def padded_shapes(fmt: PlaneFormat, halo: tuple[int, int]) -> list[tuple[int, int]]:
+    """Height and width of each plane with the halo, of luma samples, on each side."""
+    return [
+        (height + 2 * halo[0] // rows, width + 2 * halo[1] // columns)
+        for (height, width), (rows, columns) in zip(fmt.shapes, plane_ratios(fmt), strict=True)
+    ]
+
+
+def replicate(plane: Plane, padded: NDArray[np.generic], rows: int, columns: int) -> None:
+    """Copy a plane into the middle of a larger one and repeat its edges."""
+    height, width = plane.shape
+    padded[rows : rows + height, columns : columns + width] = plane
+    padded[rows : rows + height, :columns] = plane[:, :1]
+    padded[rows : rows + height, columns + width :] = plane[:, -1:]
+    padded[:rows] = padded[rows]
+    padded[rows + height :] = padded[rows + height - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A tile: what it reads of the padded planes, with its halo, and what it writes of the target's."""
+
+    source: Sequence[Slices]
+    target: Sequence[Slices]
+
+
+class Layout:
+    """A frame that is computed in tiles of one size.
+
+    Args:
+        spec: of the frame.
+        size: (rows, columns) of a tile, as :func:`~..tiling.tile_size` has it.
+        halo: luma samples (rows, columns) about a tile.
+    """
+
+    def __init__(self, spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int]) -> None:
+        self.spec = spec
+        self.source_shapes = padded_shapes(spec.source, halo)
+        """Of the planes with the halo about the whole frame."""
+        self.margins = [(halo[0] // rows, halo[1] // columns) for rows, columns in plane_ratios(spec.source)]
+        """(rows, columns) of each plane's halo."""
+        scale = spec.target.height // spec.source.height
+        self.parts: list[Part] = []
+        for tile in tiles(spec, size, halo):
+            y, x = tile.target.top // scale, tile.target.left // scale
+            read = [
+                (
+                    slice(y // rows, y // rows + (size[0] + 2 * halo[0]) // rows),
+                    slice(x // columns, x // columns + (size[1] + 2 * halo[1]) // columns),
+                )
+                for rows, columns in plane_ratios(spec.source)
+            ]
+            self.parts.append(Part(read, [tile.target.of_plane(ratios).slices for ratios in plane_ratios(spec.target)]))
+
+    def surround(self, planes: Sequence[Plane], padded: Sequence[NDArray[np.generic]]) -> None:
+        """Copy a frame's planes into padded ones."""
+        for plane, room, margin in zip(planes, padded, self.margins, strict=True):
+            replicate(plane, room, *margin)

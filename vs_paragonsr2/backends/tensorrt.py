@@ -1,0 +1,106 @@
+"""PlanesGraph as one TensorRT engine, built by Torch-TensorRT and kept on disk.
+
+``torch-tensorrt`` and ``torch-tensorrt-rtx`` (TensorRT for RTX, the engine of consumer cards) are one Python package for two
+runtimes; whichever is installed is taken. While an engine is built, PyTorch serves (:mod:`.torch`).
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from ..cache import entry_path, load_or_make
+from ..errors import ParagonSR2Error
+from ..graph import PlanesGraph
+from ..tiling import tile_size, tile_spec
+from .base import Request, check_scale
+from .devices import driver_version, lane_on, memory_errors, torch_devices
+from .engines import SETTINGS, Engine, EngineError, EngineGraph, Runtime, build_engine, installed_runtime, pack, unpack
+from .lanes import FrameLane, LanesSession, open_fitting, spread
+from .planes import Layout
+from .switch import SwitchingSession
+from .torch import DEFAULT_STREAMS as DEFAULT_STREAMS
+from .torch import dtype_of, finite_check, loaded, sizes_of, with_exact
+from .torch import open_session as open_pytorch
+
+if find_spec("torch_tensorrt") is None:
+    raise ImportError("torch_tensorrt is not installed; the extras 'tensorrt' and 'tensorrt-rtx' bring it")
+
+
+def default_device() -> str:
+    """``"cuda"``, the only one."""
+    return "cuda"
+
+
+def open_session(request: Request) -> SwitchingSession:
+    """Take the engine from the disk, or let PyTorch serve until it is built. Raises ParagonSR2Error for an absent device."""
+    options = request.options
+    if options.device.lower() != "cuda":
+        raise ParagonSR2Error(f"device is {options.device!r}: backend 'tensorrt' has 'cuda'")
+    devices = torch_devices(options)
+    runtime = installed_runtime()
+    precision = options.precision or "f16"
+    dtype_of(precision)
+    build = partial(open_engines, request, devices, precision, runtime)
+    whole = tile_size(request.spec, (0, 0))
+    if options.wait or all(engine_path(request, whole, precision, runtime, device).exists() for device in devices):
+        session = with_exact(build(), request, devices)
+        session.notes.append(runtime.name)
+        return session
+    session = open_pytorch(request)
+    session.build_meanwhile(build, runtime.name)
+    return session
+
+
+def open_engines(request: Request, devices: Sequence[torch.device], precision: str, runtime: Runtime) -> LanesSession:
+    """The session with an engine on each device, from the disk or new, with tiles as large as the memory allows."""
+    options = request.options
+    network = loaded(request.model, options.alpha)
+    check_scale(network.scale, request.spec)
+
+    def build(size: tuple[int, int]) -> LanesSession:
+        graph = PlanesGraph(network, tile_spec(request.spec, size), dtype=dtype_of(precision), padded=True)
+        layout = Layout(request.spec, size, graph.halo)
+        graphs, engines = {}, {}
+        with memory_errors():
+            for device in devices:
+                graphs[device] = EngineGraph(graph, device)
+                path = engine_path(request, size, precision, runtime, device)
+                engines[device] = load_engine(path, graphs[device], runtime)
+
+        def make(device: torch.device) -> FrameLane:
+            return FrameLane(lane_on(device), layout, engines[device].program())
+
+        return LanesSession(
+            layout,
+            make,
+            spread(devices, options.num_streams),
+            check=None if precision == "f32" else finite_check({device: graph.planes_graph for device, graph in graphs.items()}),
+            memory_limit=options.memory_limit,
+        )
+
+    return open_fitting(sizes_of(request.spec, network), build, options.memory_limit)
+
+
+def engine_path(request: Request, size: tuple[int, int], precision: str, runtime: Runtime, device: torch.device) -> Path:
+    """Where the engine for tiles of a size is kept: everything that decides what it is, or whether it runs, is in the name."""
+    card = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device), driver_version()
+    versions = torch.__version__, torch.version.cuda, runtime.package, runtime.package_version, runtime.version
+    what = request.model.sha256, request.options.alpha, tile_spec(request.spec, size), precision
+    return entry_path("engine", card, versions, sorted(SETTINGS.items()), what)
+
+
+def load_engine(path: Path, graph: EngineGraph, runtime: Runtime) -> Engine:
+    """The engine of an entry, which is made where it is missing or damaged, and made again where the runtime refuses it."""
+
+    def make() -> tuple[bytes, bytes]:
+        data = build_engine(graph)
+        return data, pack(data)
+
+    try:
+        return Engine(load_or_make(path, unpack, make), graph, runtime)
+    except EngineError:
+        path.unlink(missing_ok=True)
+    return Engine(load_or_make(path, unpack, make), graph, runtime)

@@ -1,0 +1,141 @@
+"""PlanesGraph in PyTorch, on CUDA devices: what runs at once, everywhere, and serves while faster engines are built.
+
+On a CPU, which has to be asked for, it is the same without a recording.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import lru_cache
+from math import lcm
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from ..checkpoint import load_network
+from ..colour import ClipSpec
+from ..errors import ParagonSR2Error
+from ..graph import PlanesGraph, widen
+from ..network import Network
+from ..tiling import tile_size, tile_spec, unit
+from ..weights import Model
+from .base import Request, check_scale
+from .devices import CUDALane, lane_on, memory_errors, torch_devices
+from .lanes import Check, FrameLane, LanesSession, Program, open_fitting, smaller_sizes, spread
+from .planes import Layout
+from .switch import SwitchingSession
+
+PRECISIONS = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
+
+DEFAULT_STREAMS = 4
+"""To copy a frame on the host takes longer than to compute it on a fast card, so that one card wants several lanes."""
+
+
+def default_device() -> str:
+    """``"cuda"``; ``"cpu"`` is there to be asked for."""
+    return "cuda"
+
+
+def open_session(request: Request) -> SwitchingSession:
+    """Fold the network for one kind of clip and record it on the devices. Raises ParagonSR2Error for an absent device."""
+    devices = torch_devices(request.options)
+    precision = request.options.precision or ("f16" if devices[0].type == "cuda" else "f32")
+    return with_exact(open_lanes(request, devices, precision), request, devices)
+
+
+def with_exact(first: LanesSession, request: Request, devices: Sequence[torch.device]) -> SwitchingSession:
+    """A session whose place one in float32 takes if half precision fails."""
+    return SwitchingSession(first, len(first.lanes), lambda: open_lanes(request, devices, "f32"))
+
+
+def open_lanes(request: Request, devices: Sequence[torch.device], precision: str) -> LanesSession:
+    """The session in one precision, with tiles as large as the memory allows."""
+    options = request.options
+    dtype = dtype_of(precision)
+    network = loaded(request.model, options.alpha)
+    check_scale(network.scale, request.spec)
+
+    def build(size: tuple[int, int]) -> LanesSession:
+        graph = PlanesGraph(network, tile_spec(request.spec, size), dtype=dtype, padded=True)
+        layout = Layout(request.spec, size, graph.halo)
+        with memory_errors():
+            form = fastest_form(graph, layout, devices[0], options.torch_compile)
+            graphs = {device: form.on(graph, device) for device in devices}
+            programs = {device: form.program(graph) for device, graph in graphs.items()}
+
+        def make(device: torch.device) -> FrameLane:
+            return FrameLane(lane_on(device), layout, programs[device])
+
+        return LanesSession(
+            layout,
+            make,
+            spread(devices, options.num_streams),
+            check=None if dtype is torch.float32 else finite_check(graphs),
+            memory_limit=options.memory_limit,
+        )
+
+    return open_fitting(sizes_of(request.spec, network), build, options.memory_limit)
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """Of the learned path. Raises ParagonSR2Error for another word than those of PRECISIONS."""
+    if precision not in PRECISIONS:
+        raise ParagonSR2Error(f"precision is {precision!r}: expected one of {', '.join(map(repr, PRECISIONS))}, or None to choose")
+    return PRECISIONS[precision]
+
+
+@lru_cache(maxsize=4)
+def loaded(model: Model, alpha: float | None) -> Network:
+    """A model's network on the host, shared by the sessions that differ in the clip alone."""
+    return load_network(model.path, alpha=alpha)
+
+
+def sizes_of(spec: ClipSpec, network: Network) -> Iterator[tuple[int, int]]:
+    """(rows, columns) of tiles to try: the picture, then less and less. Tiles of attention windows are whole windows."""
+    step = unit(spec)
+    window = network.window or 1
+    return smaller_sizes(tile_size(spec, (0, 0)), (lcm(step[0], window), lcm(step[1], window)))
+
+
+def finite_check(graphs: Mapping[torch.device, PlanesGraph]) -> Check:
+    """Whether a tile's samples are finite before they are rounded: afterwards nobody can tell what overflowed."""
+
+    def check(planes: Sequence[Tensor]) -> bool:
+        graph = graphs[planes[0].device]
+        sums = graph.core.sums(*(widen(plane, graph.spec.source, graph.core.wide) for plane in planes))
+        return all(bool(samples.isfinite().all()) for samples in sums)
+
+    return check
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a graph is laid out and run; the picture is the same."""
+
+    channels_last: bool = False
+    compiled: bool = False
+
+    def on(self, graph: PlanesGraph, device: torch.device) -> PlanesGraph:
+        """A copy of the graph on a device."""
+        graph = deepcopy(graph).to(device)
+        return graph.to(memory_format=torch.channels_last) if self.channels_last else graph
+
+    def program(self, graph: PlanesGraph) -> Program:
+        """What runs it."""
+        return cast(Program, torch.compile(graph, dynamic=False)) if self.compiled else graph
+
+
+def fastest_form(graph: PlanesGraph, layout: Layout, device: torch.device, tries_compiler: bool) -> Form:
+    """The form that takes a frame the least time on this very device. On a CPU, the plain one, untried."""
+    if device.type != "cuda":
+        return Form(compiled=tries_compiler)
+    forms = [Form(channels_last, compiled) for compiled in (False, tries_compiler) for channels_last in (False, True)]
+    times = {form: _milliseconds(form, graph, layout, device) for form in dict.fromkeys(forms)}
+    return min(times, key=times.__getitem__)
+
+
+def _milliseconds(form: Form, graph: PlanesGraph, layout: Layout, device: torch.device) -> float:
+    lane = CUDALane(device)
+    FrameLane(lane, layout, form.program(form.on(graph, device)))
+    return lane.milliseconds()

@@ -1,0 +1,5 @@
+"""``python -m vs_paragonsr2.cli``."""
+
+from . import main
+
+main()

@@ -1,0 +1,1 @@
+"""Upscalers measured on pictures and on video. Needs the extra ``evaluation``."""

@@ -1,0 +1,40 @@
+"""Losses under the names that configurations have for them. All take (N, 3, H, W) of float32, 0..1, and give a scalar."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Of the five scales, the finest first (Wang, Simoncelli and Bovik, 2003)."""
+MS_SSIM_WINDOW = 11
+
+
+def l1_loss(out: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference."""
+    return (out - target).abs().mean()
+
+
+def msssim_loss(out: Tensor, target: Tensor) -> Tensor:
+    """1 - MS-SSIM, of as many of its five scales as leave room for the window, on at least 11 pixels a side.
+
+    Each term x is taken as (x + 1) / 2: those of unlike pictures can be below zero, where the powers have no gradient.
+    """
+    # Imported where it is used: it is needed by few runs, and not small.
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as msssim
+
+    side = min(out.shape[-2:])
+    scales = max(1, sum(side // max(1, n) ** 2 >= MS_SSIM_WINDOW and side >> n >= MS_SSIM_WINDOW for n in range(5)))
+    weights = MS_SSIM_WEIGHTS[:scales]
+    betas = tuple(weight / sum(weights) for weight in weights)
+    value = msssim(out, target, kernel_size=MS_SSIM_WINDOW, data_range=1.0, betas=betas, normalize="simple")
+    assert isinstance(value, Tensor)
+    return 1 - value
+
+
+def fft_loss(out: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of the real and imaginary parts of the orthonormal Fourier transforms."""
+    return torch.view_as_real(torch.fft.rfft2(out - target, norm="ortho")).abs().mean()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"L1Loss": l1_loss, "MSSSIMLoss": msssim_loss, "FFTLoss": fft_loss}

@@ -1,0 +1,120 @@
+"""Tar shards of lossless pictures: an index of where each one lies, and a memory of bounded size for those read last."""
+
+import io
+import tarfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import ParagonSR2Error
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3), RGB."""
+
+SUFFIXES = (".webp", ".png")
+
+
+def find_shards(roots: list[Path]) -> list[Path]:
+    """The tar files among ``roots`` and in the folders among them, sorted. Raises ParagonSR2Error where there are none."""
+    shards = sorted(p for root in roots for p in ([root] if root.is_file() else root.glob("*.tar")))
+    if not shards:
+        raise ParagonSR2Error(f"dataroot_gt is {', '.join(map(str, roots))}: no .tar shard is there")
+    return shards
+
+
+def reduce_bicubic(picture: Picture, scale: int) -> Picture:
+    """Reduce (H, W, 3) with the antialiased bicubic (a = -0.5) that MATLAB's imresize has; H and W divisible by scale."""
+    height, width = picture.shape[:2]
+    return np.asarray(Image.fromarray(picture).resize((width // scale, height // scale), Image.Resampling.BICUBIC))
+
+
+class Tile(NamedTuple):
+    """A picture of the training data at both resolutions."""
+
+    low: Picture
+    high: Picture
+    """``scale`` times as large."""
+
+
+class _Place(NamedTuple):
+    """Where the bytes of one picture lie."""
+
+    shard: Path
+    name: str
+    offset: int
+    size: int
+
+    def read(self) -> Image.Image:
+        """The picture, not decoded yet. Raises ParagonSR2Error where its bytes are none."""
+        with self.shard.open("rb") as file:
+            file.seek(self.offset)
+            data = file.read(self.size)
+        try:
+            return Image.open(io.BytesIO(data))
+        except OSError as error:
+            raise ParagonSR2Error(f"{self.shard}: {self.name} is damaged, or no WebP or PNG picture ({error})") from error
+
+
+class Tiles:
+    """The pictures of some shards that have ``side`` pixels or more on each side, numbered in the shards' order.
+
+    A picture is read and decoded when it is asked for. Those used last stay in memory, up to ``memory_bytes``; what is asked for is
+    the same however much that is. Sides are cropped to multiples of ``scale``.
+
+    Raises ParagonSR2Error where no picture is large enough, one is damaged, or a shard is no tar file.
+    """
+
+    def __init__(self, shards: list[Path], *, scale: int, side: int, memory_bytes: int) -> None:
+        self.scale, self.memory_bytes = scale, memory_bytes
+        self.places = [place for shard in shards for place in _index(shard, side)]
+        if not self.places:
+            raise ParagonSR2Error(f"no picture in {len(shards)} shards is as large as {side}, which lq_size or frame_size asks for")
+        self._kept: OrderedDict[int, Tile] = OrderedDict()
+        self._kept_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Tile:
+        if index in self._kept:
+            self._kept.move_to_end(index)
+            return self._kept[index]
+        tile = self._decode(self.places[index])
+        self._kept[index] = tile
+        self._kept_bytes += _size(tile)
+        while self._kept_bytes > self.memory_bytes:
+            self._kept_bytes -= _size(self._kept.popitem(last=False)[1])
+        return tile
+
+    def _decode(self, place: _Place) -> Tile:
+        try:
+            with place.read() as picture:
+                high = np.asarray(picture.convert("RGB"))
+        except OSError as error:
+            raise ParagonSR2Error(f"{place.shard}: {place.name} is damaged ({error})") from error
+        height, width = (side - side % self.scale for side in high.shape[:2])
+        high = np.ascontiguousarray(high[:height, :width])
+        return Tile(reduce_bicubic(high, self.scale), high)
+
+
+def _index(shard: Path, side: int) -> Iterator[_Place]:
+    """The places of the large enough pictures of one tar file; only headers are read."""
+    try:
+        with tarfile.open(shard) as tar:
+            members = [m for m in tar if m.isreg() and m.name.endswith(SUFFIXES)]
+    except tarfile.TarError as error:
+        raise ParagonSR2Error(f"{shard}: truncated, or no tar file ({error})") from error
+    for member in members:
+        place = _Place(shard, member.name, member.offset_data, member.size)
+        with place.read() as picture:
+            if min(picture.size) >= side:
+                yield place
+
+
+def _size(tile: Tile) -> int:
+    return tile.low.nbytes + tile.high.nbytes
