@@ -1,16 +1,19 @@
 """One session for equal requests, within bounds. The sessions here are doubles: only the cache is looked at."""
 
 import gc
+import os
+import statistics
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import vapoursynth as vs
-from conftest import golden
+from conftest import golden, random_planes
 from route import clip_of
 from test_filter import noise
 
@@ -136,3 +139,26 @@ def test_clips_that_ask_for_the_same_share_a_session() -> None:
         for _frame in upscale(clip, golden("realtime_x2")).frames():
             pass
     assert len(SESSIONS._sessions) == 1
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def test_a_script_that_runs_again_costs_little_and_leaves_nothing() -> None:
+    """As at each seek in a player: under 50 ms more than a frame, its first frame included, and no memory."""
+    clip = clip_of([random_planes(vs.YUV420P8, 480, 272)] * 20, vs.YUV420P8, _Matrix=6)
+    playing, resident = upscale(clip, golden("realtime_x2")), list[int]()
+
+    def again() -> None:
+        upscale(clip, golden("realtime_x2")).get_frame(0).close()
+        pages = Path("/proc/self/statm").read_text().split()[1]
+        resident.append(int(pages) * os.sysconf("SC_PAGESIZE"))
+
+    runs = [seconds(again) for _ in range(50)]
+    frames = [seconds(lambda n=n: playing.get_frame(n).close()) for n in range(20)]
+    assert statistics.median(runs) < statistics.median(frames) + 0.05
+    frame_bytes = 4 * 480 * 272 * 3 // 2
+    assert resident[-1] - resident[4] < 15 * frame_bytes  # were each run to leave a frame, it would be 45

@@ -112,21 +112,6 @@ def test_preview_sample(tmp_path: Path) -> None:
     assert not np.array_equal(both[0][:, :720], upscaled[0][:, :720])
 
 
-def test_mpv_sample(tmp_path: Path) -> None:
-    """The sample as mpv runs it, with the variable that mpv defines; mpv itself is not here yet."""
-    script = tmp_path / "as_mpv.vpy"
-    script.write_text(
-        "import vapoursynth as vs\n"
-        f"video_in = vs.core.bs.VideoSource({str(MPEG2)!r}, showprogress=False)\n"
-        f"exec(open({str(SAMPLES / 'mpv.vpy')!r}).read())\n"
-    )
-    done = vspipe(script, "-c", "y4m", "-e", 1)
-    assert done.returncode == 0, done.stderr
-    frames = y4m_planes(done.stdout, 1440, 808, 2)
-    clip = vs.core.bs.VideoSource(str(MPEG2), cachemode=0, showprogress=False)
-    assert_equal_pictures(frames[1], plain_network(clip, 1))
-
-
 def test_a_refusal_reaches_the_user_of_vspipe(tmp_path: Path) -> None:
     script = tmp_path / "bad.vpy"
     script.write_text(
