@@ -1,0 +1,90 @@
+"""The forward pass of training against the network itself, and what keeps features within half precision."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import golden
+from torch import Tensor
+
+from vs_paragonsr2 import load_network
+from vs_paragonsr2.network import ParagonSR2
+from vs_paragonsr2.training.forward import training_forward
+from vs_paragonsr2.training.span import SIDE, excess, harsh_picture
+
+CPU = torch.device("cpu")
+
+
+def gradients(network: ParagonSR2, out: Tensor) -> dict[str, Tensor]:
+    """Of a sum of all samples but the outermost pixels, each with another weight."""
+    s = network.scale
+    inner = out[..., s:-s, s:-s]
+    network.zero_grad()
+    (inner * torch.linspace(-1, 2, inner.numel(), dtype=inner.dtype).view_as(inner)).sum().backward()
+    return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("side", [18, 20])  # the dilated convolution is done another way where 3 divides the sides
+@pytest.mark.parametrize("name", ["realtime_x2", "realtime_x4", "stream_x2", "stream_x4", "v10_realtime_x2", "v10_stream_x2"])
+def test_the_forward_pass_is_the_networks(name: str, side: int) -> None:
+    network = load_network(golden(name))
+    assert isinstance(network, ParagonSR2)
+    network = network.double().to(memory_format=torch.channels_last)
+    for parameter in [*network.conv_in.parameters(), *network.body.parameters(), *network.up.parameters()]:
+        parameter.requires_grad_(True)
+    for parameter in [*network.conv_mid.parameters(), *network.conv_out.parameters(), network.detail_gain]:
+        parameter.requires_grad_(True)
+    x = torch.rand(2, 3, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = x.contiguous(memory_format=torch.channels_last)
+    fast, s = training_forward(network, CPU), network.scale
+    assert fast is not network
+    plain, quick = network(x), fast(x)
+    torch.testing.assert_close(quick[..., s:-s, s:-s], plain[..., s:-s, s:-s], rtol=0, atol=1e-10)
+    expected, found = gradients(network, network(x)), gradients(network, fast(x))
+    assert expected.keys() == found.keys() and len(found) > 10
+    for key, gradient in expected.items():
+        torch.testing.assert_close(found[key], gradient, rtol=1e-8, atol=1e-9 * float(gradient.abs().max()), msg=key)
+
+
+def test_other_networks_and_devices_keep_their_own() -> None:
+    photo = ParagonSR2("photo", 2)
+    assert training_forward(photo, CPU) is photo
+    stream = ParagonSR2("stream", 2)
+    assert training_forward(stream, torch.device("cuda")) is stream
+
+
+def test_excess_counts_what_is_beyond_the_limit() -> None:
+    torch.manual_seed(0)
+    network = ParagonSR2("stream", 2)
+    picture = harsh_picture(np.random.default_rng(0))
+    assert picture.shape == (1, 3, SIDE, SIDE) and set(picture.unique().tolist()) == {0.0, 1.0}
+    with torch.no_grad():
+        assert float(excess(network, picture, 1e6)) == 0
+        for parameter in network.up[0].parameters():
+            parameter.zero_()
+        assert network.up[0].bias is not None
+        network.up[0].bias.fill_(math.e * 1e6)
+        layers = sum(
+            isinstance(m, torch.nn.Conv2d) for part in (network.body, network.conv_mid, network.up) for m in part.modules()
+        )
+        # One of all tensors that go in and come out is beyond the limit, by a factor of e everywhere.
+        assert float(excess(network, picture, 1e6)) == pytest.approx(1 / (2 * layers))
+
+
+def test_excess_can_be_trained_away() -> None:
+    torch.manual_seed(0)
+    network = ParagonSR2("stream", 2)
+    for block in network.blocks():
+        block.gate.weight.data *= 40
+        block.scale.gamma.data.fill_(1)
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.005)
+    rng = np.random.default_rng(0)
+    seen = []
+    for _ in range(15):
+        loss = excess(network, harsh_picture(rng), 1.0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        seen.append(float(loss.detach()))
+    assert 0 < seen[-1] < 0.8 * seen[0]

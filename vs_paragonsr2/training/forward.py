@@ -1,0 +1,100 @@
+"""The network's forward pass for training on a CPU: the same function and the same parameters, in half the time.
+
+What takes the time on a CPU are not the multiply-adds but the ways that PyTorch goes for some layers:
+
+* 1x1 convolutions of many channels-last pixels are matrix products, and faster when they are called so;
+* the gradient of a dilated depthwise convolution takes ten times that of one without dilation, which it is on every third pixel;
+* the last upsampling convolution, pixel shuffle and ``conv_out`` are linear: their product, made anew from the parameters at each
+  step, is one 5x5 convolution, and the F channels at the high resolution are never made.
+
+Gradients flow through the product to the parameters themselves. Only the outermost pixel of the low resolution differs, where the
+network pads its features at the high resolution with zeros and the product does not.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..network import ParagonSR2
+from ..network.blocks import NanoBlock, StreamBlock
+
+DILATION = 3
+"""Of StreamBlock's second depthwise convolution."""
+
+
+def training_forward(network: ParagonSR2, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The fastest way from (N, 3, H, W) to (N, 3, H * scale, W * scale) that there is for this network on this device."""
+    if device.type != "cpu" or not all(isinstance(block, NanoBlock | StreamBlock) for block in network.blocks()):
+        return network
+
+    def forward(x: Tensor) -> Tensor:
+        features = network.conv_in(x)
+        for block in network.blocks():
+            features = _nano(block, features) if isinstance(block, NanoBlock) else _stream(block, features)
+        weight, bias = tail(network)
+        detail = F.conv2d(network.conv_mid(features), weight, bias, padding=2)
+        return network.base(x) + F.pixel_shuffle(detail, network.scale)
+
+    return forward
+
+
+def tail(network: ParagonSR2) -> tuple[Tensor, Tensor]:
+    """``up``, the shuffle, ``conv_out`` and ``detail_gain`` as weight (3 * scale * scale, F, 5, 5) and bias before the shuffle."""
+    up, out, s = network.up[0], network.conv_out, network.scale
+    assert isinstance(up, nn.Conv2d) and up.bias is not None and out.bias is not None
+    # For phase i of an output cell and tap t of conv_out: in which cell (e) and phase of it (q) of the shuffle that lies.
+    where = up.weight.new_zeros(s, 3, 3, s)
+    for i in range(s):
+        for t in range(3):
+            cell, phase = divmod(i + t - 1, s)
+            where[i, t, cell + 1, phase] = 1
+    # p planes, i j phases, m middle channels, a b taps of conv_out, e f cells, q r phases of the shuffle.
+    behind = torch.einsum("pmab,iaeq,jbfr->pijefmqr", network.detail_gain * out.weight, where, where).flatten(5)
+    outputs, inputs = 3 * s * s, up.weight.shape[1]
+    products = (behind.flatten(0, 4) @ up.weight.flatten(1)).view(outputs, 3, 3, inputs, 3, 3)
+    placed = [F.pad(products[:, e, f], (f, 2 - f, e, 2 - e)) for e in range(3) for f in range(3)]
+    bias = behind.sum((3, 4)).flatten(0, 2) @ up.bias + (network.detail_gain * out.bias).repeat_interleave(s * s)
+    return torch.stack(placed).sum(0), bias
+
+
+def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A 1x1 convolution of a channels-last tensor."""
+    return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+
+
+def _nano(block: NanoBlock, x: Tensor) -> Tensor:
+    hidden = F.gelu(block.dw(_pointwise(x, block.conv1.weight, block.conv1.bias)))
+    return x + block.scale(_pointwise(hidden, block.conv2.weight, block.conv2.bias))
+
+
+def _stream(block: StreamBlock, x: Tensor) -> Tensor:
+    near, far = block.fuse.weight.chunk(2, 1)
+    context = _pointwise(block.dw1(x), near, block.fuse.bias) + _pointwise(_dilated(block.dw3, x), far, None)
+    halves = []
+    for layers in zip(*(layer.weight.chunk(2) for layer in (block.proj, block.gate)), *_biases(block), strict=True):
+        proj, gate, proj_bias, gate_bias = layers
+        hidden = _pointwise(context, proj, proj_bias)
+        halves.append(F.conv2d(hidden, gate, gate_bias, padding=1, groups=len(gate)))
+    # Without the guard against overflow, which costs a tenth of a step: in float32 and bfloat16 there is none.
+    return x + block.scale(_pointwise(halves[0] * halves[1], block.out.weight, block.out.bias))
+
+
+def _biases(block: StreamBlock) -> list[tuple[Tensor, ...]]:
+    assert block.proj.bias is not None and block.gate.bias is not None
+    return [block.proj.bias.chunk(2), block.gate.bias.chunk(2)]
+
+
+def _dilated(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """A depthwise convolution of dilation 3 as one without on each of the nine pictures of every third row and column."""
+    n, channels, height, width = x.shape
+    d = DILATION
+    if height % d or width % d:
+        return layer(x)
+    rows, columns = height // d, width // d
+    apart = x.permute(0, 2, 3, 1).reshape(n, rows, d, columns, d, channels).permute(0, 2, 4, 1, 3, 5)
+    apart = apart.reshape(n * d * d, rows, columns, channels).permute(0, 3, 1, 2)
+    apart = F.conv2d(apart, layer.weight, layer.bias, padding=1, groups=channels)
+    together = apart.permute(0, 2, 3, 1).reshape(n, d, d, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
+    return together.reshape(n, height, width, channels).permute(0, 3, 1, 2)

@@ -1,0 +1,38 @@
+"""Keeping a network's features within what half precision holds, whatever picture comes.
+
+Photographs never show what a product of features does with white noise, and half precision ends at 65,504. So a small picture of
+noise goes through the network now and then, and what exceeds a limit there is made part of the loss.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..network import ParagonSR2
+
+SIDE = 24
+"""Of a picture of noise in pixels: much less than a batch, and more than the receptive field."""
+
+
+def harsh_picture(rng: np.random.Generator) -> Tensor:
+    """(1, 3, 24, 24): black and white pixels, or such of the eight pure colours, at random."""
+    pixels = rng.integers(0, 2, (1, int(rng.choice((1, 3))), SIDE, SIDE)).astype(np.float32)
+    return torch.from_numpy(pixels).expand(1, 3, SIDE, SIDE)
+
+
+def excess(network: ParagonSR2, picture: Tensor, limit: float) -> Tensor:
+    """How far values exceed ``limit``: the mean of log(|value| / limit) where that is positive, over all that the layers behind
+    ``conv_in`` read and write."""
+    seen: list[Tensor] = []
+    layers = [module for part in (network.body, network.conv_mid, network.up) for module in part.modules()]
+    handles = [
+        layer.register_forward_hook(lambda module, inputs, output: seen.extend((inputs[0], output)))
+        for layer in layers
+        if isinstance(layer, nn.Conv2d)
+    ]
+    try:
+        network(picture)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return torch.stack([(values.abs() / limit).clamp_min(1).log().mean() for values in seen]).mean()
