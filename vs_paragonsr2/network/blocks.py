@@ -92,9 +92,14 @@ class StreamBlock(nn.Module):
         self.scale: nn.Module = LayerScale(channels) if layer_scale else nn.Identity()
         self.guarded = layer_scale
 
-    def forward(self, x: Tensor) -> Tensor:
+    def factors(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The two halves whose product is the block's nonlinearity, (N, 2 * C, H, W) each."""
         context = self.fuse(torch.cat((self.dw1(x), self.dw3(x)), 1))
         a, b = self.gate(self.proj(context)).chunk(2, 1)
+        return a, b
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.factors(x)
         return x + self.scale(self.out(guarded_product(a, b) if self.guarded else a * b))
 
 

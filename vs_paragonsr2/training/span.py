@@ -4,11 +4,14 @@ Photographs never show what a product of features does with white noise, and hal
 noise goes through the network now and then, and what exceeds a limit there is made part of the loss.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..network import ParagonSR2
+from ..network.blocks import StreamBlock
 
 SIDE = 24
 """Of a picture of noise in pixels: much less than a batch, and more than the receptive field."""
@@ -36,3 +39,25 @@ def excess(network: ParagonSR2, picture: Tensor, limit: float) -> Tensor:
         for handle in handles:
             handle.remove()
     return torch.stack([(values.abs() / limit).clamp_min(1).log().mean() for values in seen]).mean()
+
+
+@torch.no_grad()
+def balance(network: ParagonSR2, limit: float, pictures: int = 16) -> None:
+    """Give Stream's products the range below ``limit`` for pictures of noise, and change no pixel.
+
+    One factor of a product gets smaller by a power of two and the convolution behind it larger, so that not even a rounding differs
+    in float32. In place.
+    """
+    rng = np.random.default_rng(0)
+    noise = torch.cat([harsh_picture(rng) for _ in range(pictures)]).to(network.conv_in.weight)
+    features = network.conv_in(noise)
+    for block in network.blocks():
+        if isinstance(block, StreamBlock):
+            half = block.gate.out_channels // 2
+            a, b = block.factors(features)
+            shift = max(0, math.ceil(math.log2(float((a * b).abs().max()) / limit)))
+            block.gate.weight[:half] *= 2.0**-shift
+            assert block.gate.bias is not None
+            block.gate.bias[:half] *= 2.0**-shift
+            block.out.weight *= 2.0**shift
+        features = block(features)

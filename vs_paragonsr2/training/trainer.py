@@ -25,7 +25,7 @@ from .data import Ahead, Batch, Pair, PatchSampler, read_pairs
 from .forward import training_forward
 from .losses import LOSSES
 from .plot import plot_run
-from .span import excess, harsh_picture
+from .span import balance, excess, harsh_picture
 from .start import leave_linear_regime, start_from
 
 
@@ -196,7 +196,11 @@ class Trainer:
         part = self.out / "state.pt.part"
         torch.save(self._state(), part)
         part.replace(self.out / "state.pt")
-        save_checkpoint(self.average, self.out / f"{self.config.name}.safetensors")
+        network, span = self.average, self.config.train.span
+        if span and self.step == self.config.train.total_iter:
+            network = deepcopy(network)
+            balance(network, span.limit)
+        save_checkpoint(network, self.out / f"{self.config.name}.safetensors")
 
     def _load_state(self) -> None:
         """Go on where ``state.pt`` stands; what the log says of later steps will be done again, and is dropped from it."""
