@@ -201,6 +201,8 @@ class _Slot:
     request: ov.InferRequest
     padded: list[NDArray[np.generic]]
     """The source's planes and what bands read about them."""
+    reads: list[list[ov.Tensor]]
+    """For each band, what it reads of them."""
     band: list[NDArray[np.generic]]
     """A band of each group of the target's planes, (planes, height, width), for those that are no rows of the frame."""
 
@@ -223,11 +225,17 @@ class OpenVINOSession(Session[_Slot]):
 
         def slot(graph: ov.CompiledModel) -> _Slot:
             padded = [np.empty(shape, source.dtype) for shape in _plane_shapes(source, height, width)]
-            band = [np.empty(shape, target.dtype) for shape in shapes]
-            return _Slot(graph.create_infer_request(), padded, band)
+            reads = [self._reads(padded, band) for band in range(compiled.priming + self.bands)]
+            return _Slot(graph.create_infer_request(), padded, reads, [np.empty(shape, target.dtype) for shape in shapes])
 
         graphs = islice(cycle(compiled.graphs), request.options.num_streams)
         super().__init__(request.spec, [slot(graph) for graph in graphs])
+
+    def _reads(self, padded: Sequence[NDArray[np.generic]], band: int) -> list[ov.Tensor]:
+        """What a band reads of the padded planes; counted from the first one that primes."""
+        first = band * self.compiled.rows
+        last = first + self.compiled.above + self.compiled.rows + self.compiled.below
+        return [_tensor(plane[first // rows : last // rows]) for plane, (rows, _) in zip(padded, self.ratios, strict=True)]
 
     def _run(self, slot: _Slot, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
         top = self.compiled.priming * self.compiled.rows + self.compiled.above
@@ -238,10 +246,8 @@ class OpenVINOSession(Session[_Slot]):
 
     def _run_band(self, slot: _Slot, band: int, out: Sequence[Plane]) -> None:
         rows = self.compiled.rows
-        first = (band + self.compiled.priming) * rows
-        last = first + self.compiled.above + rows + self.compiled.below
-        for index, (padded, (ratio, _)) in enumerate(zip(slot.padded, self.ratios, strict=True)):
-            slot.request.set_input_tensor(index, _tensor(padded[first // ratio : last // ratio]))
+        for index, tensor in enumerate(slot.reads[band + self.compiled.priming]):
+            slot.request.set_input_tensor(index, tensor)
         copies: list[tuple[Plane, Plane]] = []
         for index, (group, own) in enumerate(zip(self.groups, slot.band, strict=True)):
             begin = band * rows * self.scale // self.target_ratios[group.start][0]
