@@ -155,10 +155,11 @@ class Start:
 class Span:
     """``train.span``, ours: what keeps the features within half precision (see ``span.py``)."""
 
-    limit: float = 2048.0
+    limit: float = 4096.0
     """Largest absolute value that costs nothing."""
-    loss_weight: float = 0.01
-    every: int = 4
+    share: float = 0.1
+    """Norm of this loss's gradient, where it is not zero, relative to that of the others."""
+    every: int = 2
     """Steps from one picture of noise to the next."""
 
 
@@ -248,8 +249,8 @@ def _check_values(config: TrainingConfig) -> None:
     if len(train.optim_g.betas) != 2 or not all(0 <= beta < 1 for beta in (*train.optim_g.betas, train.ema_decay)):
         found = f"train.optim_g.betas is {train.optim_g.betas} and train.ema_decay {train.ema_decay}"
         raise ParagonSR2Error(f"{found}: expected two numbers and one, each of 0 or more and below 1")
-    if train.span and not (train.span.limit > 0 and train.span.loss_weight >= 0 and train.span.every >= 1):
-        raise ParagonSR2Error(f"train.span is {train.span}: expected a limit above 0, loss_weight from 0 and every from 1 up")
+    if train.span and not (train.span.limit > 0 and 0 <= train.span.share <= 1 and train.span.every >= 1):
+        raise ParagonSR2Error(f"train.span is {train.span}: expected a limit above 0, a share from 0 to 1 and every from 1 up")
     if not train.losses:
         raise ParagonSR2Error("train.losses is empty: expected at least one loss")
     if data.degradation:

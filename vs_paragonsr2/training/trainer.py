@@ -140,9 +140,9 @@ class Trainer:
         losses = (entry.loss_weight * LOSSES[entry.type](*inner) for entry in train.losses)
         loss = sum(losses, low.new_zeros(()))
         self.optimiser.zero_grad(set_to_none=True)
-        (loss + self._span_loss()).backward()
-        if train.grad_clip:
-            clip_grad_norm_(self.network.parameters(), train.grad_clip)
+        loss.backward()
+        norm = clip_grad_norm_(self.network.parameters(), train.grad_clip or math.inf)
+        self._add_span(norm.clamp_max(train.grad_clip or math.inf))
         self.optimiser.step()
         self.step += 1
         # A short memory at first, so that the average does not drag the untrained weights along.
@@ -152,13 +152,23 @@ class Trainer:
                 average.lerp_(trained, 1 - keep)
         return loss.detach()
 
-    def _span_loss(self) -> Tensor | float:
-        """What features cost that come near the end of half precision, on the steps that look at them."""
+    def _add_span(self, norm: Tensor) -> None:
+        """Add the gradient of features that exceed the span, as a fixed share of the one that is there.
+
+        It is large and rare by nature; taken as it comes, the optimiser would measure all its steps by it.
+        """
         span = self.config.train.span
         if span is None or self.step % span.every:
-            return 0.0
+            return
         rng = np.random.default_rng((self.config.manual_seed, self.step, 1))
-        return span.loss_weight * excess(self.network, harsh_picture(rng).to(self.device), span.limit)
+        beyond = excess(self.network, harsh_picture(rng).to(self.device), span.limit)
+        trained = [p for p in self.network.parameters() if p.grad is not None]
+        gradients = torch.autograd.grad(beyond, trained, allow_unused=True, materialize_grads=True)
+        own = torch.stack([gradient.norm() for gradient in gradients]).norm()
+        if own > 0:
+            for parameter, gradient in zip(trained, gradients, strict=True):
+                assert parameter.grad is not None
+                parameter.grad.add_(gradient * (span.share * norm / own))
 
     def _start(self) -> None:
         """Take over a trained network's weights, or have fresh ones leave the linear regime."""
