@@ -52,7 +52,7 @@ def test_the_partitioner_leaves_nothing_to_pytorch(name: str, scale: int, bits: 
     assert re.findall(r"TRT Engine #(\d+)", said) == ["1"]
     assert "set to run in Torch" not in said
     # Samples cross the engine's border as they lie in memory, or as float32 where TensorRT has no such integers.
-    kind = str(engine_dtype(graph.source)).removeprefix("torch.")
+    kind = str(engine_dtype(graph.sources[0])).removeprefix("torch.")
     assert kind == ("uint8" if bits == 8 else "float32")
     lines = [line for line in said.splitlines() if "Engine Inputs" in line or "Engine Outputs" in line]
     assert [line.count(f"@{kind}") for line in lines] == [3, 3]
@@ -63,7 +63,7 @@ def test_the_engine_with_its_casts_is_planes_graph(bits: int, to_bits: int | Non
     graph = engine_graph("realtime", 2, bits, to_bits=to_bits, blocks=1)
     planes = [torch.randint(0, 255, plane.shape).to(torch.uint8 if bits == 8 else torch.int16) for plane in graph.example()]
     expected = graph.planes_graph(*planes)
-    given = planes if bits == 8 else [widen(plane, graph.source, torch.float32) for plane in planes]
+    given = planes if bits == 8 else [widen(plane, graph.sources[0], torch.float32) for plane in planes]
     found = graph(*given)
     assert all(plane.dtype is engine_dtype(graph.target) for plane in found)
     if graph.target.bits > 8:

@@ -49,7 +49,7 @@ class Double:
         assert self.ready.wait(60)
         if self.faults:
             raise self.faults.pop()
-        self.built.append((graph.source.height, graph.source.width))
+        self.built.append((graph.sources[0].height, graph.sources[0].width))
         return b"engine"
 
     def load(self, data: bytes, graph: EngineGraph, runtime: Runtime) -> "DoubleEngine":
@@ -70,8 +70,8 @@ class DoubleEngine:
 
 def through_engine(graph: EngineGraph, planes: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
     """The graph with the casts that are kept out of an engine."""
-    if graph.source.bits > 8:
-        planes = tuple(widen(plane, graph.source, torch.float32) for plane in planes)
+    if graph.sources[0].bits > 8:
+        planes = tuple(widen(plane, graph.sources[0], torch.float32) for plane in planes)
     found = graph(*planes)
     return [narrow(plane, graph.target) for plane in found] if graph.target.bits > 8 else list(found)
 
