@@ -23,8 +23,10 @@ def card(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch)
 
 
-def engine_graph(name: str, scale: int, bits: int, *, to_bits: int | None = None, blocks: int | None = None) -> EngineGraph:
-    spec = make_spec(scale, (32, 48), bits=bits, to_bits=to_bits)
+def engine_graph(
+    name: str, scale: int, bits: int, *, to_bits: int | None = None, blocks: int | None = None, temporal: bool = False
+) -> EngineGraph:
+    spec = make_spec(scale, (32, 48), bits=bits, to_bits=to_bits, temporal=temporal)
     return EngineGraph(PlanesGraph(random_network(name, scale, blocks), spec, dtype=torch.float16, padded=True), CPU)
 
 
@@ -34,6 +36,13 @@ def test_tensorrt_builds_an_engine(name: str, scale: int, bits: int, capfd: pyte
     # A learned weight takes two bytes; the folded tails are larger than what they are made of.
     assert len(engine) > 2 * sum(p.numel() for key, p in random_network(name, scale).named_parameters() if "body" in key)
     assert capfd.readouterr().out == ""  # stdout belongs to the video
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_tensorrt_builds_an_engine_that_reads_averages(bits: int) -> None:
+    graph = engine_graph("realtime", 2, bits, blocks=1, temporal=True)
+    assert [plane.dtype for plane in graph.example()] == [engine_dtype(graph.sources[0])] * 3 + [torch.float32] * 3
+    assert build_engine(graph)
 
 
 @pytest.mark.parametrize(("name", "scale", "bits"), GRAPHS)
