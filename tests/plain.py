@@ -79,6 +79,7 @@ def make_spec(
     matrix: Matrix = Matrix.BT709,
     range_: Range = Range.LIMITED,
     siting: Siting = Siting.LEFT,
+    temporal: bool = False,
 ) -> ClipSpec:
     """What a session for pictures of ``size`` (rows, columns) is made for."""
     height, width = size
@@ -88,7 +89,7 @@ def make_spec(
     to_float = is_float if to_bits is None else to_bits == 32
     source = PlaneFormat(family, bits, is_float, *into, width, height)
     target = PlaneFormat(family, to_bits or bits, to_float, *out, width * scale, height * scale)
-    return ClipSpec(source, target, Colorimetry(matrix, range_, siting))
+    return ClipSpec(source, target, Colorimetry(matrix, range_, siting), temporal)
 
 
 def random_samples(fmt: PlaneFormat, seed: int = 0) -> list[Tensor]:
@@ -103,9 +104,35 @@ def random_samples(fmt: PlaneFormat, seed: int = 0) -> list[Tensor]:
     return planes
 
 
+def random_inputs(spec: ClipSpec) -> list[Tensor]:
+    """``random_samples`` of all planes that a session is given; averages lie between the codes."""
+    frame = random_samples(spec.source)
+    if not spec.temporal:
+        return frame
+    return frame + [0.7 * plane + 0.3 * other for plane, other in zip(random_samples(spec.source, 1), frame, strict=True)]
+
+
 def plain_route(network: nn.Module, spec: ClipSpec, planes: Sequence[Tensor]) -> list[Tensor]:
     """The planes of the target, not rounded, in float64, from a network in float64."""
-    source, target, colour = spec.source, spec.target, spec.colour
+    target, colour = spec.target, spec.colour
+    count = len(spec.source.shapes)
+    picture = network(*(plain_rgb(network, spec, planes[i : i + count]) for i in range(0, len(planes), count)))
+    if target.family != "RGB":
+        picture = apply_matrix(rgb_to_yuv(colour.matrix)[:count], picture)
+    values = list(picture.split(1, 1))
+    if target.family == "YUV":
+        for axis, place in enumerate(zip(target.ratios, siting_offsets(colour.siting, target.ratios), strict=True)):
+            values[1:] = [downsample(plane, chroma_downsampler(*place), place[0], axis) for plane in values[1:]]
+    out = []
+    for value, (scale, offset), (height, width) in zip(values, sample_scale(target, colour), target.shapes, strict=True):
+        top, left = (value.shape[2] - height) // 2, (value.shape[3] - width) // 2
+        out.append(value[:, :, top : top + height, left : left + width] * scale + offset)
+    return out
+
+
+def plain_rgb(network: nn.Module, spec: ClipSpec, planes: Sequence[Tensor]) -> Tensor:
+    """What a network is given: the planes of one picture as RGB, the edges replicated."""
+    source, colour = spec.source, spec.colour
     about = border(network, spec)  # type: ignore[arg-type]
     values = []
     for plane, (scale, offset), shape in zip(planes, sample_scale(source, colour), source.shapes, strict=True):
@@ -117,18 +144,7 @@ def plain_route(network: nn.Module, spec: ClipSpec, planes: Sequence[Tensor]) ->
     picture = torch.cat(values, 1).expand(-1, 3, -1, -1)
     if source.family == "YUV":
         picture = apply_matrix(yuv_to_rgb(colour.matrix), picture)
-    picture = network(picture)
-    if source.family != "RGB":
-        picture = apply_matrix(rgb_to_yuv(colour.matrix)[: len(planes)], picture)
-    values = list(picture.split(1, 1))
-    if target.family == "YUV":
-        for axis, place in enumerate(zip(target.ratios, siting_offsets(colour.siting, target.ratios), strict=True)):
-            values[1:] = [downsample(plane, chroma_downsampler(*place), place[0], axis) for plane in values[1:]]
-    out = []
-    for value, (scale, offset), (height, width) in zip(values, sample_scale(target, colour), target.shapes, strict=True):
-        top, left = (value.shape[2] - height) // 2, (value.shape[3] - width) // 2
-        out.append(value[:, :, top : top + height, left : left + width] * scale + offset)
-    return out
+    return picture
 
 
 def sums(core: PlanesCore, planes: Sequence[Tensor]) -> list[Tensor]:

@@ -4,23 +4,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from plain import SUBSAMPLINGS, make_spec, random_network, random_samples
+from plain import SUBSAMPLINGS, make_spec, random_inputs, random_network, random_samples
 from torch import Tensor
 
+from vs_paragonsr2.backends.planes import input_ratios
 from vs_paragonsr2.bands import BandGraph
 from vs_paragonsr2.colour import ClipSpec, ColourFamily, Siting
 from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.graph import PlanesCore, PlanesGraph, widen
+from vs_paragonsr2.graph import PlanesCore, PlanesGraph
 from vs_paragonsr2.network import Network
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def ratios(spec: ClipSpec) -> list[tuple[int, int]]:
-    return [(1, 1), *[spec.source.ratios] * (len(spec.source.shapes) - 1)]
 
 
 def bands_of(graph: BandGraph, spec: ClipSpec, planes: list[Tensor], fill: float) -> list[Tensor]:
@@ -34,7 +31,7 @@ def bands_of(graph: BandGraph, spec: ClipSpec, planes: list[Tensor], fill: float
             (graph.priming * rows + graph.before[0]) // y,
             (count * rows - spec.source.height + graph.after[0]) // y,
         )
-        for y, x in ratios(spec)
+        for y, x in input_ratios(spec)
     ]
     padded = [F.pad(plane, pads, mode="replicate") for plane, pads in zip(planes, surroundings, strict=True)]
     kept = [torch.full(shape, fill, dtype=graph.dtype) for shape in graph.kept_shapes]
@@ -43,7 +40,7 @@ def bands_of(graph: BandGraph, spec: ClipSpec, planes: list[Tensor], fill: float
         for band in range(graph.priming + count):
             parts = [
                 plane[:, :, band * rows // y : (band * rows + graph.before[0] + rows + graph.after[0]) // y]
-                for plane, (y, _) in zip(padded, ratios(spec), strict=True)
+                for plane, (y, _) in zip(padded, input_ratios(spec), strict=True)
             ]
             samples, kept = graph.sums(parts, kept)
             if band >= graph.priming:
@@ -53,7 +50,7 @@ def bands_of(graph: BandGraph, spec: ClipSpec, planes: list[Tensor], fill: float
 
 
 def assert_same(network: Network, spec: ClipSpec, rows: int) -> None:
-    planes = [widen(plane, spec.source, torch.float64) for plane in random_samples(spec.source)]
+    planes = random_inputs(spec)
     with torch.inference_mode():
         expected = PlanesCore(network, spec, dtype=torch.float64).sums(*planes)
     span = (1 << spec.target.bits) - 1 if not spec.target.is_float else 1
@@ -79,6 +76,12 @@ def test_a_full_depth_stream_equals_the_whole_picture() -> None:
     assert_same(random_network("stream", 2), make_spec(2, (40, 16)), 16)
 
 
+@pytest.mark.parametrize("name", ["realtime", "stream", "stream 8"])
+@pytest.mark.parametrize("form", [("YUV", "420"), ("YUV", "411"), ("RGB", "444"), ("GRAY", "444")])
+def test_averages_for_the_learned_path_equal_the_whole_picture(name: str, form: tuple[ColourFamily, str]) -> None:
+    assert_same(random_network(name, 2, blocks=1), make_spec(2, (24, 16), *form, siting=Siting.BOTTOM, temporal=True), 8)
+
+
 def test_samples_in_memory_equal_the_whole_picture() -> None:
     network, spec = random_network("realtime", 2), make_spec(2, (16, 24), bits=10)
     planes = random_samples(spec.source)
@@ -90,7 +93,7 @@ def test_samples_in_memory_equal_the_whole_picture() -> None:
             (graph.before[1] // x, graph.after[1] // x, (16 * graph.priming + graph.before[0]) // y, graph.after[0] // y),
             mode="replicate",
         ).to(plane.dtype)
-        for plane, (y, x) in zip(planes, ratios(spec), strict=True)
+        for plane, (y, x) in zip(planes, input_ratios(spec), strict=True)
     ]
     found: tuple[Tensor, ...] = ()
     with torch.inference_mode():
@@ -99,7 +102,7 @@ def test_samples_in_memory_equal_the_whole_picture() -> None:
             found = graph(
                 *(
                     plane[:, :, 16 * band // y : (16 * band + tall) // y]
-                    for plane, (y, _) in zip(padded, ratios(spec), strict=True)
+                    for plane, (y, _) in zip(padded, input_ratios(spec), strict=True)
                 ),
                 *kept,
             )

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from plain import NETWORKS, SUBSAMPLINGS, make_spec, plain_route, random_network, random_samples, sums
+from plain import NETWORKS, SUBSAMPLINGS, make_spec, plain_route, random_inputs, random_network, sums
 
 from vs_paragonsr2.colour import ClipSpec, ColourFamily, Matrix, Range, Siting
 from vs_paragonsr2.errors import ParagonSR2Error
@@ -26,7 +26,7 @@ def one_thread() -> None:
 def deviation(network: Network, spec: ClipSpec) -> float:
     """The largest difference between the folded graph and the plain route, in parts of the target's range."""
     network = network.double()
-    planes = random_samples(spec.source)
+    planes = random_inputs(spec)
     with torch.inference_mode():
         expected = plain_route(network, spec, planes)
         found = sums(PlanesCore(network, spec, dtype=torch.float64), planes)
@@ -55,6 +55,16 @@ def test_networks_of_full_depth(name: str) -> None:
 def test_networks_that_see_the_whole_picture(name: str, subsampling: str) -> None:
     """Their zeros and windows about the picture are part of what they compute."""
     assert deviation(random_network(name, 2, blocks=2), make_spec(2, (10, 14), subsampling=subsampling)) < 1e-11
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "form", [("YUV", "420", 10, False), ("YUV", "411", 32, True), ("RGB", "444", 8, False), ("GRAY", "444", 16, False)]
+)
+def test_the_learned_path_reads_averages(name: str, form: tuple[ColourFamily, str, int, bool]) -> None:
+    *samples, is_float = form
+    spec = make_spec(2, (8, 12), *samples, is_float=is_float, siting=Siting.TOP, temporal=True)
+    assert deviation(random_network(name, 2, blocks=1), spec) < 1e-11
 
 
 @pytest.mark.parametrize("scale", SCALES)

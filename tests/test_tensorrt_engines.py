@@ -23,8 +23,10 @@ def card(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch)
 
 
-def engine_graph(name: str, scale: int, bits: int, *, to_bits: int | None = None, blocks: int | None = None) -> EngineGraph:
-    spec = make_spec(scale, (32, 48), bits=bits, to_bits=to_bits)
+def engine_graph(
+    name: str, scale: int, bits: int, *, to_bits: int | None = None, blocks: int | None = None, temporal: bool = False
+) -> EngineGraph:
+    spec = make_spec(scale, (32, 48), bits=bits, to_bits=to_bits, temporal=temporal)
     return EngineGraph(PlanesGraph(random_network(name, scale, blocks), spec, dtype=torch.float16, padded=True), CPU)
 
 
@@ -34,6 +36,13 @@ def test_tensorrt_builds_an_engine(name: str, scale: int, bits: int, capfd: pyte
     # A learned weight takes two bytes; the folded tails are larger than what they are made of.
     assert len(engine) > 2 * sum(p.numel() for key, p in random_network(name, scale).named_parameters() if "body" in key)
     assert capfd.readouterr().out == ""  # stdout belongs to the video
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_tensorrt_builds_an_engine_that_reads_averages(bits: int) -> None:
+    graph = engine_graph("realtime", 2, bits, blocks=1, temporal=True)
+    assert [plane.dtype for plane in graph.example()] == [engine_dtype(graph.sources[0])] * 3 + [torch.float32] * 3
+    assert build_engine(graph)
 
 
 @pytest.mark.parametrize(("name", "scale", "bits"), GRAPHS)
@@ -52,7 +61,7 @@ def test_the_partitioner_leaves_nothing_to_pytorch(name: str, scale: int, bits: 
     assert re.findall(r"TRT Engine #(\d+)", said) == ["1"]
     assert "set to run in Torch" not in said
     # Samples cross the engine's border as they lie in memory, or as float32 where TensorRT has no such integers.
-    kind = str(engine_dtype(graph.source)).removeprefix("torch.")
+    kind = str(engine_dtype(graph.sources[0])).removeprefix("torch.")
     assert kind == ("uint8" if bits == 8 else "float32")
     lines = [line for line in said.splitlines() if "Engine Inputs" in line or "Engine Outputs" in line]
     assert [line.count(f"@{kind}") for line in lines] == [3, 3]
@@ -63,7 +72,7 @@ def test_the_engine_with_its_casts_is_planes_graph(bits: int, to_bits: int | Non
     graph = engine_graph("realtime", 2, bits, to_bits=to_bits, blocks=1)
     planes = [torch.randint(0, 255, plane.shape).to(torch.uint8 if bits == 8 else torch.int16) for plane in graph.example()]
     expected = graph.planes_graph(*planes)
-    given = planes if bits == 8 else [widen(plane, graph.source, torch.float32) for plane in planes]
+    given = planes if bits == 8 else [widen(plane, graph.sources[0], torch.float32) for plane in planes]
     found = graph(*given)
     assert all(plane.dtype is engine_dtype(graph.target) for plane in found)
     if graph.target.bits > 8:

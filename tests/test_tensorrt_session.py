@@ -26,7 +26,7 @@ from vs_paragonsr2 import ParagonSR2Error, cache, upscale
 from vs_paragonsr2.backends import Options, Request, engines
 from vs_paragonsr2.backends.engines import EngineError, EngineGraph, Runtime, pack, unpack
 from vs_paragonsr2.backends.switch import SwitchingSession
-from vs_paragonsr2.graph import narrow, widen
+from vs_paragonsr2.graph import narrow, seam_dtype, widen
 from vs_paragonsr2.sessions import SESSIONS
 from vs_paragonsr2.weights import find_model
 
@@ -49,7 +49,7 @@ class Double:
         assert self.ready.wait(60)
         if self.faults:
             raise self.faults.pop()
-        self.built.append((graph.source.height, graph.source.width))
+        self.built.append((graph.sources[0].height, graph.sources[0].width))
         return b"engine"
 
     def load(self, data: bytes, graph: EngineGraph, runtime: Runtime) -> "DoubleEngine":
@@ -70,8 +70,10 @@ class DoubleEngine:
 
 def through_engine(graph: EngineGraph, planes: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
     """The graph with the casts that are kept out of an engine."""
-    if graph.source.bits > 8:
-        planes = tuple(widen(plane, graph.source, torch.float32) for plane in planes)
+    planes = tuple(
+        widen(plane, fmt, torch.float32) if seam_dtype(fmt) is torch.int16 else plane
+        for plane, fmt in zip(planes, graph.sources, strict=True)
+    )
     found = graph(*planes)
     return [narrow(plane, graph.target) for plane in found] if graph.target.bits > 8 else list(found)
 
@@ -111,13 +113,15 @@ def logged() -> Iterator[list[str]]:
     vs.core.remove_log_handler(handle)
 
 
-@pytest.mark.parametrize("fmt", [vs.YUV420P8, vs.YUV420P10])
-def test_pytorch_serves_until_the_engine_takes_over(double: Double, fmt: int, logged: list[str]) -> None:
-    clip = clip_of(noise(8, fmt=fmt), fmt)
-    expected = [planes_at(upscale(clip, MODEL, backend="torch", device="cpu", precision="f16"), n) for n in range(8)]
+@pytest.mark.parametrize(("fmt", "temporal"), [(vs.YUV420P8, 0), (vs.YUV420P10, 0), (vs.YUV420P10, 3)])
+def test_pytorch_serves_until_the_engine_takes_over(double: Double, fmt: int, temporal: int, logged: list[str]) -> None:
+    clip = clip_of(noise(8, fmt=fmt), fmt, _SceneChangePrev=0)
+    way = {"precision": "f16", "temporal": temporal}
+    alone = upscale(clip, MODEL, backend="torch", device="cpu", **way)
+    expected = [planes_at(alone, n) for n in range(8)]
     SESSIONS.clear()
     double.ready.clear()
-    served = upscale(clip, MODEL, backend="tensorrt", precision="f16")
+    served = upscale(clip, MODEL, backend="tensorrt", **way)
     (session,) = (future.result() for future in SESSIONS._sessions.values())
     assert isinstance(session, SwitchingSession)
     first = session.current

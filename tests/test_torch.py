@@ -19,7 +19,7 @@ from test_route import assert_same
 import vs_paragonsr2.backends as backends_room
 import vs_paragonsr2.backends.torch as torch_room
 from vs_paragonsr2 import ParagonSR2Error, upscale
-from vs_paragonsr2.backends import Options, Request, lanes
+from vs_paragonsr2.backends import Options, Request, lanes, switch
 from vs_paragonsr2.backends.base import Plane, Session
 from vs_paragonsr2.backends.devices import CPULane, Lane, is_lost, is_out_of_memory
 from vs_paragonsr2.backends.planes import Layout
@@ -60,10 +60,13 @@ def test_without_a_card_it_is_refused(backend: str, monkeypatch: pytest.MonkeyPa
         upscale(clip_of(noise(1), vs.YUV420P8), MODEL, backend=backend)
 
 
-@pytest.mark.parametrize("spec", [SPEC, make_spec(3, (48, 40), subsampling="422", bits=10), make_spec(2, (50, 40))])
+@pytest.mark.parametrize(
+    "spec",
+    [SPEC, make_spec(3, (48, 40), subsampling="422", bits=10), make_spec(2, (50, 40)), make_spec(2, (48, 40), temporal=True)],
+)
 def test_tiles_have_no_seams(spec: ClipSpec) -> None:
     network = random_network("realtime", spec.target.height // spec.source.height)
-    planes = smooth_samples(spec.source)
+    planes = switch.test_picture(spec)
     results = []
     for size in ((spec.source.height, 40), (16, 40), (16, 20)):
         graph = PlanesGraph(network, tile_spec(spec, size), padded=True)

@@ -19,11 +19,13 @@ def is_alpha(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and 0 <= value <= 100  # type: ignore[operator]
 
 
-def whole_number(parameter: str, value: object, least: int) -> int:
-    """The value as an int. Raises ParagonSR2Error where it is no whole number of ``least`` or more."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ParagonSR2Error(f"{parameter} is {value!r}: expected a whole number of {least} or more")
-    return int(value)
+def whole_number(parameter: str, value: object, least: int, most: int | None = None) -> int:
+    """The value as an int. Raises ParagonSR2Error where it is no whole number from ``least`` to ``most``; None has no end."""
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if number is None or number < least or (most is not None and number > most):
+        bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
+        raise ParagonSR2Error(f"{parameter} is {value!r}: expected a whole number {bounds}")
+    return number
 
 
 def checkpoint_file(parameter: str, value: str | os.PathLike[str]) -> Path:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .colour import ClipSpec
 from .errors import ParagonSR2Error
 from .fold import fold
-from .graph import narrow, rounded, widen
+from .graph import input_formats, narrow, rounded, widen
 from .network import Network
 from .stencil import About, PlanePath, need_of, reach_of
 from .tiling import tile_spec, unit
@@ -28,10 +28,10 @@ from .tiling import tile_spec, unit
 class BandGraph(nn.Module):
     """The planes of a band, and what the band above it left, to the target's planes of a band and what is left for the next.
 
-    ``forward(*planes, *kept)`` takes a tensor (1, 1, height, width) a plane, of :func:`seam_dtype`, and tensors of ``kept_shapes``,
-    float32 or, with ``wide``, float64. It returns the target's planes, those that one convolution gives in one tensor
-    (1, planes, height, width), and the tensors for the next band. What they hold before a
-    picture's first band does not matter.
+    ``forward(*planes, *kept)`` takes a tensor (1, 1, height, width) a plane of ``spec.inputs``, of :func:`seam_dtype`, and tensors
+    of ``kept_shapes``, float32 or, with ``wide``, float64. It returns the target's planes, those that one convolution gives in one
+    tensor (1, planes, height, width), and the tensors for the next band. What they hold before a picture's first band does not
+    matter.
 
     Band i is the source's luma rows ``i * rows`` to ``(i + 1) * rows``. Its planes begin ``before`` luma samples above and to the
     left of it and end ``after`` below and to the right (chroma in proportion). Bands ``-priming`` to -1 fill what is kept, and the
@@ -105,21 +105,27 @@ class BandGraph(nn.Module):
         self.to(self.dtype).requires_grad_(False).eval()
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        source, target = self.spec.source, self.spec.target
-        count = len(source.shapes)
-        samples, left = self.sums([widen(plane, source, self.dtype) for plane in tensors[:count]], tensors[count:])
+        target, formats = self.spec.target, input_formats(self.spec)
+        count = len(formats)
+        planes = [widen(plane, fmt, self.dtype) for plane, fmt in zip(tensors[:count], formats, strict=True)]
+        samples, left = self.sums(planes, tensors[count:])
         return *(narrow(rounded(group, target), target) for group in samples), *left
 
     def sums(self, planes: Sequence[Tensor], kept: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """The groups' samples before they are rounded and clamped, from samples as numbers; and what is kept."""
-        groups = [torch.cat([*planes[part]], 1) for part in self.slices]
-        x = self.head(torch.cat([path.at_luma(group) for path, group in zip(self.paths, groups, strict=True)], 1))
+        count = len(self.spec.source.shapes)
+        groups = self._groups(planes[:count])
+        averages = self._groups(planes[count:]) if self.spec.temporal else groups
+        x = self.head(torch.cat([path.at_luma(group) for path, group in zip(self.paths, averages, strict=True)], 1))
         left = []
         for stage, earlier in zip([*self.stages, nn.Identity()], kept, strict=True):
             x = torch.cat((earlier, x), 2)
             left.append(x[:, :, -earlier.shape[2] :])
             x = stage(x)
         return [path(group, x) for path, group in zip(self.paths, groups, strict=True)], left
+
+    def _groups(self, planes: Sequence[Tensor]) -> list[Tensor]:
+        return [torch.cat([*planes[part]], 1) for part in self.slices]
 
 
 def band_rows(spec: ClipSpec, most: int) -> int:

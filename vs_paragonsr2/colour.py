@@ -3,7 +3,7 @@
 Nothing here computes on pictures: the operators are small arrays that a backend applies.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 from typing import Literal
@@ -116,6 +116,14 @@ class ClipSpec:
     """Of the source's family, larger by the scale on each side."""
     colour: Colorimetry
     """Of source and target alike."""
+    temporal: bool = False
+    """Whether the learned path reads averages over earlier frames (:mod:`.temporal`); the base path reads the frame alone."""
+
+    @property
+    def inputs(self) -> list[PlaneFormat]:
+        """Of the pictures that a session is given: the source, and in temporal mode the averages, floats in the source's codes."""
+        averages = replace(self.source, bits=32, is_float=True)
+        return [self.source, averages] if self.temporal else [self.source]
 
 
 @cache

@@ -1,20 +1,24 @@
 """``upscale``: checks the clip and the arguments, and builds the VapourSynth nodes."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import pairwise
+from typing import Any
 
 import vapoursynth as vs
 
 from .arguments import ALPHA_RANGE, is_alpha, whole_number
 from .backends import Options, Request, candidates, load_backend
+from .backends.base import Plane
 from .clipspec import ColorimetryReader, plane_format, whole_property
 from .colour import ClipSpec, Colorimetry, PlaneFormat
 from .errors import ParagonSR2Error
 from .frames import new_frame, planes_of
 from .sessions import SESSIONS, AnySession
+from .temporal import MOST_FRAMES, averages, begins_scene
 from .weights import Model, find_model
 
 
@@ -36,6 +40,7 @@ def upscale(
     color_range: str | int | None = None,
     chroma_location: str | int | None = None,
     allow_interlaced: bool = False,
+    temporal: int = 0,
     alpha: float | None = None,
 ) -> vs.VideoNode:
     """Upscale a clip with ParagonSR2. The clip comes back in its own format, with its own frame properties and timing.
@@ -65,6 +70,9 @@ def upscale(
         chroma_location: overrides ``_ChromaLocation``: ``"left"`` (the default where frames do not say), ``"center"``,
             ``"top_left"``, ``"top"``, ``"bottom_left"`` or ``"bottom"``.
         allow_interlaced: upscale frames that ``_FieldBased`` calls interlaced as if they were progressive, not refuse them.
+        temporal: smooth the detail over so many earlier frames, 10 at most, as the published video mode does; from 5 on the picture
+            is its own. 0 does not. Each scene begins anew: as ``_SceneChangePrev`` says where a frame has it, else where the
+            picture has little to do with the one before, and where samples change their meaning.
         alpha: blend of the base path's low-pass, for checkpoints that do not carry it. None takes the checkpoint's own.
 
     Returns:
@@ -100,13 +108,15 @@ def upscale(
             torch_compile=torch_compile,
             alpha=None if alpha is None else float(alpha),
         )
+        temporal = whole_number("temporal", temporal, 0, MOST_FRAMES)
         checkpoint = find_model(model, scale)
         target_format = source_format if output_format is None else _same_family(output_format, source_format)
         target = _enlarged(plane_format(target_format, clip.width, clip.height, "output_format"), checkpoint.scale)
-        upscaler = Upscaler(checkpoint, source, target, target_format, wanted, reader, allow_interlaced)
+        upscaler = Upscaler(checkpoint, source, target, target_format, wanted, reader, allow_interlaced, temporal > 0)
         # Here, so that what is wrong with the model or device is said now, and the first frame does not wait.
         streams = upscaler.open() if backend is not None else upscaler.open_first_that_works(*candidates(device))
-        return in_lanes(clip, target, target_format, upscaler, min(streams, vs.core.num_threads, clip.num_frames))
+        lanes = min(streams, vs.core.num_threads, clip.num_frames)
+        return in_lanes(clip, target, target_format, upscaler, lanes, temporal)
 
 
 class Upscaler:
@@ -121,6 +131,7 @@ class Upscaler:
         options: Options,
         reader: ColorimetryReader,
         allow_interlaced: bool,
+        temporal: bool = False,
     ) -> None:
         self._model = model
         self._source = source
@@ -129,6 +140,7 @@ class Upscaler:
         self._options = options
         self._reader = reader
         self._allow_interlaced = allow_interlaced
+        self._temporal = temporal
         self._latest: tuple[Colorimetry, AnySession] | None = None
 
     def open(self) -> int:
@@ -164,29 +176,30 @@ class Upscaler:
         """The session for frames of this meaning, nearly always the one of the frame before."""
         latest = self._latest
         if latest is None or latest[0] != colour:
-            request = Request(self._model, ClipSpec(self._source, self._target, colour), self._options)
+            request = Request(self._model, ClipSpec(self._source, self._target, colour, self._temporal), self._options)
             latest = self._latest = (colour, SESSIONS.get(request))
         for note in latest[1].take_notes():
             _log_once(f"upscale: {note}")
         return latest[1]
 
-    def frame(self, n: int, frame: vs.VideoFrame) -> vs.VideoFrame:
-        """Frame n of the clip, upscaled. Raises vs.Error, naming the frame, for whatever goes wrong."""
+    def frame(self, n: int, frame: vs.VideoFrame, *earlier: vs.VideoFrame) -> vs.VideoFrame:
+        """Frame n of the clip, upscaled; ``earlier`` are frames n - 1, n - 2, ..., in temporal mode.
+
+        Raises vs.Error, naming the frame, for whatever goes wrong.
+        """
         try:
             props = frame.props
-            if not self._allow_interlaced and (field := whole_property(props, "_FieldBased", 0)):
-                raise ParagonSR2Error(
-                    f"_FieldBased is {field}, interlaced: deinterlace the clip first (with "
-                    "bwdif or QTGMC), or pass allow_interlaced=True if its frames are progressive in truth"
-                )
-            colour = self._reader.read(props)
+            colour = self._colour(props)
             if self._reader.lacks_matrix(props):
                 _log_once(
                     f"upscale: frames of {self._source.width}x{self._source.height} without a colour matrix are taken as "
                     f"{colour.matrix.name}; matrix= says otherwise"
                 )
             out = new_frame(self._target_format, self._target.width, self._target.height, props_from=frame)
-            self.session(colour).run(planes_of(frame), planes_of(out))
+            planes = planes_of(frame)
+            if self._temporal:
+                planes += averages(self._scene([frame, *earlier], colour))
+            self.session(colour).run(planes, planes_of(out))
             return out
         except ParagonSR2Error as error:
             # Without the chain: VapourSynth shows it whole to the user, who has all he needs in the message.
@@ -194,21 +207,54 @@ class Upscaler:
         except Exception as error:
             raise vs.Error(f"upscale: frame {n}: {type(error).__name__}: {error}") from error
 
+    def _colour(self, props: Mapping[str, Any]) -> Colorimetry:
+        """What a frame's samples mean. Raises ParagonSR2Error for a frame that cannot be upscaled."""
+        if not self._allow_interlaced and (field := whole_property(props, "_FieldBased", 0)):
+            raise ParagonSR2Error(
+                f"_FieldBased is {field}, interlaced: deinterlace the clip first (with "
+                "bwdif or QTGMC), or pass allow_interlaced=True if its frames are progressive in truth"
+            )
+        return self._reader.read(props)
+
+    def _scene(self, frames: Sequence[vs.VideoFrame], colour: Colorimetry) -> list[list[Plane]]:
+        """Planes of the frames, the latest first, up to where the scene began or the samples had another meaning."""
+        scene = [planes_of(frames[0])]
+        for later, earlier in pairwise(frames):
+            planes = planes_of(earlier)
+            if "_SceneChangePrev" in later.props:
+                begins = whole_property(later.props, "_SceneChangePrev", 0) != 0
+            else:
+                begins = begins_scene(scene[-1], planes, self._source)
+            try:
+                if begins or self._colour(earlier.props) != colour:
+                    break
+            except ParagonSR2Error:  # the earlier frame's own trouble
+                break
+            scene.append(planes)
+        return scene
+
 
 def in_lanes(
-    clip: vs.VideoNode, target: PlaneFormat, target_format: vs.VideoFormat, upscaler: Upscaler, lanes: int
+    clip: vs.VideoNode, target: PlaneFormat, target_format: vs.VideoFormat, upscaler: Upscaler, lanes: int, temporal: int = 0
 ) -> vs.VideoNode:
-    """Every lanes-th frame goes to its own ModifyFrame, which runs one callback at a time, so lanes frames run at once."""
+    """Every lanes-th frame goes to its own ModifyFrame, which runs one callback at a time, so lanes frames run at once.
+
+    With each frame come as many earlier ones as ``temporal`` says.
+    """
+    # At n the frame before, and the one before that ...; for a clip of any length, and frame 0 where there is none.
+    clips = [clip] + [clip.std.DuplicateFrames([0] * i).std.Trim(length=clip.num_frames) for i in range(1, temporal + 1)]
     outputs = []
     for lane in range(lanes):
-        source = clip.std.SelectEvery(lanes, lane, modify_duration=False) if lanes > 1 else clip
-        blank = source.std.BlankClip(width=target.width, height=target.height, format=target_format.id, keep=True)
-        outputs.append(blank.std.ModifyFrame(source, partial(_lane_frame, upscaler, lanes, lane)))
+        sources = [c.std.SelectEvery(lanes, lane, modify_duration=False) for c in clips] if lanes > 1 else clips
+        blank = sources[0].std.BlankClip(width=target.width, height=target.height, format=target_format.id, keep=True)
+        outputs.append(blank.std.ModifyFrame(sources, partial(_lane_frame, upscaler, lanes, lane)))
     return vs.core.std.Interleave(outputs, modify_duration=False) if lanes > 1 else outputs[0]
 
 
-def _lane_frame(upscaler: Upscaler, lanes: int, lane: int, n: int, f: vs.VideoFrame) -> vs.VideoFrame:
-    return upscaler.frame(n * lanes + lane, f)
+def _lane_frame(upscaler: Upscaler, lanes: int, lane: int, n: int, f: vs.VideoFrame | Sequence[vs.VideoFrame]) -> vs.VideoFrame:
+    number = n * lanes + lane
+    frames = [f] if isinstance(f, vs.VideoFrame) else f[: number + 1]
+    return upscaler.frame(number, *frames)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ What is between the casts, :class:`PlanesCore`, is float32 in and out; a backend
 puts its own around it.
 """
 
+from collections.abc import Sequence
 from math import prod
 from typing import Literal
 
@@ -29,9 +30,9 @@ BAYER = 8
 class PlanesGraph(nn.Module):
     """The planes of a frame of the source to those of the target.
 
-    ``forward`` takes one tensor (1, 1, height, width) a plane and returns a tuple of the like. Their dtypes are :func:`seam_dtype`
-    of the formats: uint8 for 8 bits; int16 for 9 to 16 bits, the very bits of the frame's unsigned samples (``view(np.int16)``), so
-    that nothing is copied and no runtime has to know uint16; half and float as they are.
+    ``forward`` takes one tensor (1, 1, height, width) a plane of ``spec.inputs`` and returns a tuple of the like for the target.
+    Their dtypes are :func:`seam_dtype` of the formats: uint8 for 8 bits; int16 for 9 to 16 bits, the very bits of the frame's
+    unsigned samples (``view(np.int16)``), so that nothing is copied and no runtime has to know uint16; half and float as they are.
 
     Args:
         network: any variant, scale and version, in eval mode; left as it is.
@@ -65,9 +66,18 @@ class PlanesGraph(nn.Module):
         self.halo = self.core.halo
 
     def forward(self, *planes: Tensor) -> tuple[Tensor, ...]:
-        samples = self.core.groups(*(widen(plane, self.spec.source, self.core.wide) for plane in planes))
+        samples = self.core.groups(*self.samples(planes))
         # Planes that come out of one convolution are taken apart last, when they are narrow.
         return tuple(plane for group in samples for plane in narrow(group, self.spec.target).split(1, 1))
+
+    def samples(self, planes: Sequence[Tensor]) -> list[Tensor]:
+        """The planes that ``forward`` takes as numbers."""
+        return [widen(plane, fmt, self.core.wide) for plane, fmt in zip(planes, input_formats(self.spec), strict=True)]
+
+
+def input_formats(spec: ClipSpec) -> list[PlaneFormat]:
+    """The format of each plane that a session is given."""
+    return [fmt for fmt in spec.inputs for _ in fmt.shapes]
 
 
 def seam_dtype(fmt: PlaneFormat) -> torch.dtype:
@@ -155,6 +165,7 @@ class PlanesCore(nn.Module):
             for need, part in zip(needs, parts, strict=True)
         ]
         self.feeds = folded.feeds
+        self.temporal = spec.temporal
         self.slices = [group.planes for group in folded.groups]
         self.paths: list[PlanePath] = paths
         self.registered = nn.ModuleList(paths).to(self.wide)
@@ -176,11 +187,17 @@ class PlanesCore(nn.Module):
 
     def sums(self, *planes: Tensor) -> list[Tensor]:
         """The groups' samples before they are rounded and clamped."""
-        fed = [plane if feed == (0.0, 1.0) else (plane - feed[0]) * feed[1] for plane, feed in zip(planes, self.feeds, strict=True)]
-        groups = [path.surround(torch.cat(fed[part], 1)) for part, path in zip(self.slices, self.paths, strict=True)]
-        pictures = [path.at_luma(group) for path, group in zip(self.paths, groups, strict=True)]
+        count = len(self.feeds)
+        groups = self._surrounded(planes[:count])
+        averages = self._surrounded(planes[count:]) if self.temporal else groups
+        pictures = [path.at_luma(group) for path, group in zip(self.paths, averages, strict=True)]
         features = self.stages(self.head(torch.cat(pictures, 1).to(self.dtype)))
         return [path(group, features) for path, group in zip(self.paths, groups, strict=True)]
+
+    def _surrounded(self, planes: Sequence[Tensor]) -> list[Tensor]:
+        """The groups of one picture as they are fed, with what is about them."""
+        fed = [plane if feed == (0.0, 1.0) else (plane - feed[0]) * feed[1] for plane, feed in zip(planes, self.feeds, strict=True)]
+        return [path.surround(torch.cat(fed[part], 1)) for part, path in zip(self.slices, self.paths, strict=True)]
 
     def quantise(self, samples: Tensor) -> Tensor:
         """Round and clamp samples where they are integers."""

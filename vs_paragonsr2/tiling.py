@@ -1,7 +1,7 @@
 """How much of a picture's surroundings an output needs, and how a picture is cut into tiles with as much about them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd, lcm
 from typing import Any, Protocol
 
@@ -111,7 +111,8 @@ def tile_size(spec: ClipSpec, most: tuple[int, int]) -> tuple[int, int]:
 def tile_spec(spec: ClipSpec, size: tuple[int, int]) -> ClipSpec:
     """What a session for one tile of ``size`` (rows, columns) is made for, its halo apart."""
     scale = spec.target.height // spec.source.height
-    return ClipSpec(_resized(spec.source, size), _resized(spec.target, (size[0] * scale, size[1] * scale)), spec.colour)
+    target = _resized(spec.target, (size[0] * scale, size[1] * scale))
+    return replace(spec, source=_resized(spec.source, size), target=target)
 
 
 def tiles(spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int]) -> list[Tile]:

@@ -84,7 +84,7 @@ class Session[Slot](ABC):
         """Compute one frame, from any thread; waits while all slots are lent.
 
         Args:
-            planes: of the source, with the shapes and dtype of ``spec.source``; only read.
+            planes: of ``spec.inputs``, one after the other, with their shapes and dtypes; only read.
             out: of the target, with the shapes and dtype of ``spec.target``; every sample is written.
         """
         slot = self._slots.get()

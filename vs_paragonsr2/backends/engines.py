@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..cache import cache_folder
 from ..colour import PlaneFormat
 from ..errors import ParagonSR2Error
-from ..graph import PlanesGraph, narrow, seam_dtype, widen
+from ..graph import PlanesGraph, input_formats, narrow, seam_dtype, widen
 from .devices import DeviceMemoryError
 from .planes import padded_shapes
 
@@ -86,13 +86,15 @@ class EngineGraph(nn.Module):
         super().__init__()
         self.planes_graph = deepcopy(graph).to(device)
         self.device = device
-        self.source, self.target = graph.spec.source, graph.spec.target
+        self.sources, self.target = input_formats(graph.spec), graph.spec.target
 
     def forward(self, *planes: Tensor) -> tuple[Tensor, ...]:
         core = self.planes_graph.core
-        if seam_dtype(self.source) is not torch.int16:
-            planes = tuple(widen(plane, self.source, core.wide) for plane in planes)
-        found = core(*planes)
+        samples = [
+            plane if seam_dtype(fmt) is torch.int16 else widen(plane, fmt, core.wide)
+            for plane, fmt in zip(planes, self.sources, strict=True)
+        ]
+        found = core(*samples)
         if seam_dtype(self.target) is torch.int16:
             return tuple(found)
         # One plane after the other: TensorRT does not split uint8.
@@ -100,8 +102,16 @@ class EngineGraph(nn.Module):
 
     def example(self) -> tuple[Tensor, ...]:
         """Planes of zeros, as ``forward`` takes them."""
-        shapes = padded_shapes(self.source, self.planes_graph.halo)
-        return tuple(torch.zeros(1, 1, *shape, dtype=engine_dtype(self.source), device=self.device) for shape in shapes)
+        return tuple(
+            torch.zeros(1, 1, *shape, dtype=engine_dtype(fmt), device=self.device)
+            for shape, fmt in zip(self.source_shapes, self.sources, strict=True)
+        )
+
+    @property
+    def source_shapes(self) -> list[tuple[int, int]]:
+        """Height and width of the planes that ``forward`` takes."""
+        graph = self.planes_graph
+        return [shape for fmt in graph.spec.inputs for shape in padded_shapes(fmt, graph.halo)]
 
 
 def engine_dtype(fmt: PlaneFormat) -> torch.dtype:
@@ -188,7 +198,7 @@ class Engine:
     def __init__(self, data: bytes, graph: EngineGraph, runtime: Runtime) -> None:
         self._trt = import_module(runtime.module)
         self.device = graph.device
-        self.source, self.target = graph.source, graph.target
+        self.sources, self.target = graph.sources, graph.target
         self._runtime = self._trt.Runtime(_logger(self._trt))
         with torch.cuda.device(graph.device):
             self.engine = self._runtime.deserialize_cuda_engine(data)
@@ -199,7 +209,7 @@ class Engine:
         self.inputs = sorted((name for name in names if is_input[name]), key=_natural)
         self.outputs = sorted((name for name in names if not is_input[name]), key=_natural)
         found = [tuple(self.engine.get_tensor_shape(name)) for name in (*self.inputs, *self.outputs)]
-        shapes = [*padded_shapes(self.source, graph.planes_graph.halo), *self.target.shapes]
+        shapes = [*graph.source_shapes, *self.target.shapes]
         if found != [(1, 1, *shape) for shape in shapes]:
             raise EngineError(f"the engine is for planes of {found}: expected {shapes}")
 
@@ -220,9 +230,10 @@ class EngineProgram:
 
     def __call__(self, *planes: Tensor) -> Sequence[Tensor]:
         engine = self._engine
-        if seam_dtype(engine.source) is torch.int16:
-            planes = tuple(widen(plane, engine.source, torch.float32) for plane in planes)
-        inputs = [plane.contiguous() for plane in planes]
+        inputs = [
+            (widen(plane, fmt, torch.float32) if seam_dtype(fmt) is torch.int16 else plane).contiguous()
+            for plane, fmt in zip(planes, engine.sources, strict=True)
+        ]
         dtype = engine_dtype(engine.target)
         outputs = [torch.empty(1, 1, *shape, dtype=dtype, device=engine.device) for shape in engine.target.shapes]
         for name, tensor in zip((*engine.inputs, *engine.outputs), (*inputs, *outputs), strict=True):

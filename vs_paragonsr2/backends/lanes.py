@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ParagonSR2Error
-from ..graph import seam_dtype
+from ..graph import input_formats, seam_dtype
 from .base import Plane, Session
 from .devices import DeviceMemoryError, Lane, is_lost, is_out_of_memory, memory_errors, used_bytes
 from .planes import Layout
@@ -39,9 +39,12 @@ class FrameLane:
         self.lane = lane
         self._layout = layout
         self._program = program
-        source, target = (seam_dtype(fmt) for fmt in (layout.spec.source, layout.spec.target))
+        source = map(seam_dtype, input_formats(layout.spec))
+        target = seam_dtype(layout.spec.target)
         # The host's part first: no memory of the host may be pinned while anything is recorded.
-        self._source_host = [lane.host((1, 1, *shape), source).zero_() for shape in layout.source_shapes]
+        self._source_host = [
+            lane.host((1, 1, *shape), dtype).zero_() for shape, dtype in zip(layout.source_shapes, source, strict=True)
+        ]
         self._target_host = [lane.host((1, 1, *shape), target) for shape in layout.spec.target.shapes]
         self._source = [torch.empty_like(plane, device=lane.device) for plane in self._source_host]
         self._target: list[Tensor] = []

@@ -19,7 +19,7 @@ from ..cache import entry_path, load_or_make
 from ..colour import PlaneFormat
 from ..errors import ParagonSR2Error
 from .base import Options, Plane, Request, Session, check_scale
-from .planes import plane_ratios, replicate
+from .planes import input_ratios, plane_ratios, replicate
 
 # OpenVINO's converter starts a process that reports its use to its makers, unless the module for it is missing. A filter in a
 # player neither starts processes nor reports.
@@ -166,8 +166,11 @@ def _convert(request: Request) -> tuple[ov.Model, tuple[int, ...]]:
         graph, (rows, columns), kept = whole, whole.halo, []
         geometry = (spec.source.height, 0, rows, rows, columns, columns)
     rows, _, above, below, left, right = geometry
-    shapes = _plane_shapes(spec.source, rows + above + below, spec.source.width + left + right)
-    example = [torch.zeros(1, 1, *shape, dtype=seam_dtype(spec.source)) for shape in shapes]
+    example = [
+        torch.zeros(1, 1, *shape, dtype=seam_dtype(fmt))
+        for fmt in spec.inputs
+        for shape in _plane_shapes(fmt, rows + above + below, spec.source.width + left + right)
+    ]
     example += [torch.zeros(shape) for shape in kept]
     with torch.no_grad():
         program = torch.export.export(graph, tuple(example), strict=True)
@@ -200,7 +203,7 @@ class _Slot:
 
     request: ov.InferRequest
     padded: list[NDArray[np.generic]]
-    """The source's planes and what bands read about them."""
+    """The planes that come and what bands read about them."""
     reads: list[list[ov.Tensor]]
     """For each band, what it reads of them."""
     band: list[NDArray[np.generic]]
@@ -217,14 +220,14 @@ class OpenVINOSession(Session[_Slot]):
         self.bands = -(-source.height // compiled.rows)
         height = (compiled.priming + self.bands) * compiled.rows + compiled.above + compiled.below
         width = source.width + compiled.left + compiled.right
-        self.ratios, self.target_ratios = plane_ratios(source), plane_ratios(target)
+        self.ratios, self.target_ratios = input_ratios(request.spec), plane_ratios(target)
         # Planes of one size may come out together: taking them apart is faster on the way into the frame.
         shapes = [tuple(output.shape)[1:] for output in compiled.graphs[0].outputs]
         ends = np.cumsum([shape[0] for shape in shapes]).tolist()
         self.groups = [slice(end - shape[0], end) for end, shape in zip(ends, shapes, strict=True)]
 
         def slot(graph: ov.CompiledModel) -> _Slot:
-            padded = [np.empty(shape, source.dtype) for shape in _plane_shapes(source, height, width)]
+            padded = [np.empty(shape, fmt.dtype) for fmt in request.spec.inputs for shape in _plane_shapes(fmt, height, width)]
             reads = [self._reads(padded, band) for band in range(compiled.priming + self.bands)]
             return _Slot(graph.create_infer_request(), padded, reads, [np.empty(shape, target.dtype) for shape in shapes])
 

@@ -13,6 +13,11 @@ from .base import Plane
 type Slices = tuple[slice, slice]
 
 
+def input_ratios(spec: ClipSpec) -> list[tuple[int, int]]:
+    """``plane_ratios`` of all planes that a session is given."""
+    return [ratios for fmt in spec.inputs for ratios in plane_ratios(fmt)]
+
+
 def plane_ratios(fmt: PlaneFormat) -> list[tuple[int, int]]:
     """Luma samples (rows, columns) for a sample of each plane."""
     return [(1, 1), fmt.ratios, fmt.ratios][: len(fmt.shapes)]
@@ -55,9 +60,9 @@ class Layout:
 
     def __init__(self, spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int]) -> None:
         self.spec = spec
-        self.source_shapes = padded_shapes(spec.source, halo)
-        """Of the planes with the halo about the whole frame."""
-        self.margins = [(halo[0] // rows, halo[1] // columns) for rows, columns in plane_ratios(spec.source)]
+        self.source_shapes = [shape for fmt in spec.inputs for shape in padded_shapes(fmt, halo)]
+        """Of the planes that come, with the halo about the whole frame."""
+        self.margins = [(halo[0] // rows, halo[1] // columns) for rows, columns in input_ratios(spec)]
         """(rows, columns) of each plane's halo."""
         scale = spec.target.height // spec.source.height
         self.parts: list[Part] = []
@@ -68,11 +73,11 @@ class Layout:
                     slice(y // rows, y // rows + (size[0] + 2 * halo[0]) // rows),
                     slice(x // columns, x // columns + (size[1] + 2 * halo[1]) // columns),
                 )
-                for rows, columns in plane_ratios(spec.source)
+                for rows, columns in input_ratios(spec)
             ]
             self.parts.append(Part(read, [tile.target.of_plane(ratios).slices for ratios in plane_ratios(spec.target)]))
 
     def surround(self, planes: Sequence[Plane], padded: Sequence[NDArray[np.generic]]) -> None:
-        """Copy a frame's planes into padded ones."""
+        """Copy the planes that come into padded ones."""
         for plane, room, margin in zip(planes, padded, self.margins, strict=True):
             replicate(plane, room, *margin)

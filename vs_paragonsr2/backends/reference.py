@@ -84,7 +84,11 @@ class ReferenceSession(Session[None]):
 
     @torch.inference_mode()
     def _run(self, slot: None, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
-        rgb = self.network(self.to_rgb(planes).contiguous(memory_format=torch.channels_last))
+        count = len(self.spec.source.shapes)
+        pictures = [
+            self.to_rgb(planes[i : i + count]).contiguous(memory_format=torch.channels_last) for i in range(0, len(planes), count)
+        ]
+        rgb = self.network(*pictures)
         for plane, result in zip(out, self.from_rgb(rgb), strict=True):
             plane[...] = result.cpu().numpy()
 

@@ -116,7 +116,7 @@ def disagreement(one: AnySession, other: AnySession) -> str | None:
 
 
 def test_picture(spec: ClipSpec) -> list[Plane]:
-    """Waves of growing frequency over most of the range, the same every time."""
+    """Waves of growing frequency over most of the range, the same every time; what the averages are is turned round."""
     fmt = spec.source
     planes: list[Plane] = []
     for number, (height, width) in enumerate(fmt.shapes):
@@ -126,4 +126,4 @@ def test_picture(spec: ClipSpec) -> list[Plane]:
             planes.append((wave - (0.5 if number and fmt.family == "YUV" else 0)).astype(fmt.dtype))
         else:
             planes.append((wave * ((1 << fmt.bits) - 1)).round().astype(fmt.dtype))
-    return planes
+    return planes + [plane[::-1].astype(np.float32) for plane in planes] if spec.temporal else planes

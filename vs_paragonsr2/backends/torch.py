@@ -16,7 +16,7 @@ from torch import Tensor
 from ..checkpoint import load_network
 from ..colour import ClipSpec
 from ..errors import ParagonSR2Error
-from ..graph import PlanesGraph, widen
+from ..graph import PlanesGraph
 from ..network import Network
 from ..tiling import tile_size, tile_spec, unit
 from ..weights import Model
@@ -103,7 +103,7 @@ def finite_check(graphs: Mapping[torch.device, PlanesGraph]) -> Check:
 
     def check(planes: Sequence[Tensor]) -> bool:
         graph = graphs[planes[0].device]
-        sums = graph.core.sums(*(widen(plane, graph.spec.source, graph.core.wide) for plane in planes))
+        sums = graph.core.sums(*graph.samples(planes))
         return all(bool(samples.isfinite().all()) for samples in sums)
 
     return check

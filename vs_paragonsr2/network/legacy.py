@@ -248,5 +248,5 @@ class LegacyParagonSR2(nn.Module):
             d = self.content_processor(d)
         return self.global_detail_gain * self.conv_out(self.detail_upsampler(d))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.base_upsampler(x) + self.detail(self.conv_in(x))
+    def forward(self, x: Tensor, averages: Tensor | None = None) -> Tensor:
+        return self.base_upsampler(x) + self.detail(self.conv_in(x if averages is None else averages))

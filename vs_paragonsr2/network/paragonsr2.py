@@ -143,5 +143,6 @@ class ParagonSR2(nn.Module):
         """The learned path from ``conv_in``'s output (N, F, H, W) to the picture's detail (N, 3, H * scale, W * scale)."""
         return self.detail_gain * self.conv_out(self.up(self.conv_mid(self.body(features))))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.base(x) + self.detail(self.conv_in(x))
+    def forward(self, x: Tensor, averages: Tensor | None = None) -> Tensor:
+        """In the published video mode the learned path reads ``averages``, shaped as ``x`` (see ``temporal.py``)."""
+        return self.base(x) + self.detail(self.conv_in(x if averages is None else averages))
