@@ -5,15 +5,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
+from math import prod
 
 import vapoursynth as vs
 
 from .arguments import ALPHA_RANGE, is_alpha, whole_number
 from .backends import Options, Request, candidates, load_backend
+from .backends.base import Plane
 from .clipspec import ColorimetryReader, plane_format, whole_property
 from .colour import ClipSpec, Colorimetry, PlaneFormat
 from .errors import ParagonSR2Error
-from .frames import new_frame, planes_of
+from .frames import new_frame, planes_of, with_properties
+from .repeats import Repeats
 from .sessions import SESSIONS, AnySession
 from .weights import Model, find_model
 
@@ -36,6 +39,7 @@ def upscale(
     color_range: str | int | None = None,
     chroma_location: str | int | None = None,
     allow_interlaced: bool = False,
+    repeats: bool = True,
     alpha: float | None = None,
 ) -> vs.VideoNode:
     """Upscale a clip with ParagonSR2. The clip comes back in its own format, with its own frame properties and timing.
@@ -65,10 +69,13 @@ def upscale(
         chroma_location: overrides ``_ChromaLocation``: ``"left"`` (the default where frames do not say), ``"center"``,
             ``"top_left"``, ``"top"``, ``"bottom_left"`` or ``"bottom"``.
         allow_interlaced: upscale frames that ``_FieldBased`` calls interlaced as if they were progressive, not refuse them.
+        repeats: compute frames with equal samples once, as animation on twos and telecined streams have them. A frame that is
+            answered with another one's planes says in ``ParagonSR2Repeats`` how many of the clip were so far, itself included.
         alpha: blend of the base path's low-pass, for checkpoints that do not carry it. None takes the checkpoint's own.
 
     Returns:
-        The upscaled clip. Its frames do not depend on the order in which they are asked for.
+        The upscaled clip. Its frames do not depend on the order in which they are asked for, save for ``ParagonSR2Repeats``, which
+        counts the work that was spared: which of two equal frames is computed depends on which comes first.
 
     Raises:
         vs.Error: an argument cannot be used; the message names it, its value and what would be right. When a frame is asked
@@ -82,7 +89,8 @@ def upscale(
             scale = whole_number("scale", scale, 2)
         if alpha is not None and not is_alpha(alpha):
             raise ParagonSR2Error(f"alpha is {alpha!r}: expected {ALPHA_RANGE}")
-        for name, flag in (("allow_interlaced", allow_interlaced), ("wait", wait), ("torch_compile", torch_compile)):
+        flags = {"allow_interlaced": allow_interlaced, "repeats": repeats, "wait": wait, "torch_compile": torch_compile}
+        for name, flag in flags.items():
             if not isinstance(flag, bool):
                 raise ParagonSR2Error(f"{name} is {flag!r}: expected True or False")
         if not isinstance(precision, str | None):
@@ -106,7 +114,11 @@ def upscale(
         upscaler = Upscaler(checkpoint, source, target, target_format, wanted, reader, allow_interlaced)
         # Here, so that what is wrong with the model or device is said now, and the first frame does not wait.
         streams = upscaler.open() if backend is not None else upscaler.open_first_that_works(*candidates(device))
-        return in_lanes(clip, target, target_format, upscaler, min(streams, vs.core.num_threads, clip.num_frames))
+        # A lane whose frame repeats another lane's waits for it: with as many again, there is something to compute meanwhile.
+        lanes = min(2 * streams if repeats else streams, vs.core.num_threads, clip.num_frames)
+        if repeats:
+            upscaler.recognise_repeats(2 * lanes)
+        return in_lanes(clip, target, target_format, upscaler, lanes)
 
 
 class Upscaler:
@@ -130,6 +142,11 @@ class Upscaler:
         self._reader = reader
         self._allow_interlaced = allow_interlaced
         self._latest: tuple[Colorimetry, AnySession] | None = None
+        self._repeats: Repeats[vs.VideoFrame] | None = None
+
+    def recognise_repeats(self, most: int) -> None:
+        """Keep the planes of so many frames at most, for those that repeat them."""
+        self._repeats = Repeats(most, sum(map(prod, self._target.shapes)) * self._target.dtype.itemsize)
 
     def open(self) -> int:
         """Open the likely session; how many frames it computes at once."""
@@ -185,14 +202,25 @@ class Upscaler:
                     f"upscale: frames of {self._source.width}x{self._source.height} without a colour matrix are taken as "
                     f"{colour.matrix.name}; matrix= says otherwise"
                 )
-            out = new_frame(self._target_format, self._target.width, self._target.height, props_from=frame)
-            self.session(colour).run(planes_of(frame), planes_of(out))
+            session, planes = self.session(colour), planes_of(frame)
+            if self._repeats is None:
+                return with_properties(self._picture(session, planes), frame)
+            picture, repeated = self._repeats.get(colour, planes, partial(self._picture, session, planes), session.help)
+            out = with_properties(picture, frame)
+            if repeated:
+                out.props["ParagonSR2Repeats"] = repeated
             return out
         except ParagonSR2Error as error:
             # Without the chain: VapourSynth shows it whole to the user, who has all he needs in the message.
             raise vs.Error(f"upscale: frame {n}: {error}") from None
         except Exception as error:
             raise vs.Error(f"upscale: frame {n}: {type(error).__name__}: {error}") from error
+
+    def _picture(self, session: AnySession, planes: Sequence[Plane]) -> vs.VideoFrame:
+        """Upscaled planes, without the properties of any frame."""
+        picture = new_frame(self._target_format, self._target.width, self._target.height)
+        session.run(planes, planes_of(picture))
+        return picture
 
 
 def in_lanes(
