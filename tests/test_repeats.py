@@ -5,11 +5,9 @@ import random
 import threading
 import time
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from itertools import pairwise
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -22,7 +20,6 @@ import vs_paragonsr2.repeats as repeats_room
 from vs_paragonsr2 import upscale
 from vs_paragonsr2.backends import Session
 from vs_paragonsr2.backends.openvino import OpenVINOSession
-from vs_paragonsr2.backends.sharing import SharedFrame
 from vs_paragonsr2.repeats import Repeats
 
 MODEL = golden("realtime_x2")
@@ -162,57 +159,6 @@ def test_what_still_repeats_stays_longest() -> None:
     for seed in (0, 1, 0, 2, 0, 3, 0):
         store.get("", [plane(seed)], compute)
     assert compute.times == 4
-
-
-@pytest.mark.parametrize(("bands", "priming"), [(27, 1), (9, 0), (16, 3), (1, 1), (4, 2)])
-def test_every_band_is_computed_once_whoever_helps(bands: int, priming: int) -> None:
-    found: list[tuple[str, int, bool]] = []
-    begun = threading.Event()
-
-    def compute(slot: str, band: int, primes: bool) -> None:
-        begun.set()
-        found.append((slot, band, primes))
-        time.sleep(0.001)
-
-    frame = SharedFrame(bands, priming, compute)
-    with ThreadPoolExecutor(3) as pool:
-        own = pool.submit(frame.run, "own")
-        assert begun.wait(10)
-        helped = list(pool.map(frame.help, ["second", "third"]))
-        own.result()
-    assert Counter(band for _, band, primes in found if not primes) == Counter(range(bands))
-    assert helped[0] == (bands > 3 * priming + 1)
-    for slot in {slot for slot, _, _ in found}:  # each primes first, with the bands above its first one
-        mine = [(band, primes) for who, band, primes in found if who == slot]
-        assert [primes for _, primes in mine] == [True] * priming + [False] * (len(mine) - priming)
-        assert all(b == a + 1 for (a, _), (b, _) in pairwise(mine))
-    assert not frame.help("late")
-
-
-@pytest.mark.parametrize("whose", ["own", "second"])
-def test_a_band_that_fails_fails_the_frame_when_nobody_writes_to_it_any_more(whose: str) -> None:
-    begun, helps, writing = threading.Event(), threading.Event(), [0]
-
-    def compute(slot: str, band: int, primes: bool) -> None:
-        begun.set()
-        if slot == "second":
-            helps.set()
-        assert helps.wait(10)
-        if slot == whose and not primes:
-            raise MemoryError(slot)
-        writing[0] += 1
-        time.sleep(0.002)
-        writing[0] -= 1
-
-    frame = SharedFrame(12, 1, compute)
-    with ThreadPoolExecutor(2) as pool:
-        own = pool.submit(frame.run, "own")
-        assert begun.wait(10)
-        helper = pool.submit(frame.help, "second")
-        with pytest.raises(MemoryError, match=whose):
-            own.result()
-        assert writing == [0]
-        assert helper.result()
 
 
 @cache
@@ -396,7 +342,7 @@ def test_who_waits_for_a_frame_computes_some_of_its_bands(monkeypatch: pytest.Mo
         result = upscale(on_twos(), MODEL, backend="openvino")
         with ThreadPoolExecutor(2) as pool:
             for n in range(0, 16, 2):
-                for m, planes in zip((n, n + 1), pool.map(lambda m: planes_at(result, m), (n, n + 1)), strict=True):
+                for m, planes in zip((n, n + 1), pool.map(partial(planes_at, result), (n, n + 1)), strict=True):
                     assert equal(planes, expected[m])
         if any(helped):
             return
