@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import vapoursynth as vs
@@ -16,7 +17,8 @@ from .backends.base import Plane
 from .clipspec import ColorimetryReader, plane_format, whole_property
 from .colour import ClipSpec, Colorimetry, PlaneFormat
 from .errors import ParagonSR2Error
-from .frames import new_frame, planes_of
+from .frames import new_frame, planes_of, with_properties
+from .repeats import Repeats
 from .sessions import SESSIONS, AnySession
 from .temporal import MOST_FRAMES, averages, begins_scene
 from .weights import Model, find_model
@@ -41,6 +43,7 @@ def upscale(
     chroma_location: str | int | None = None,
     allow_interlaced: bool = False,
     temporal: int = 0,
+    repeats: bool = True,
     alpha: float | None = None,
 ) -> vs.VideoNode:
     """Upscale a clip with ParagonSR2. The clip comes back in its own format, with its own frame properties and timing.
@@ -73,10 +76,13 @@ def upscale(
         temporal: smooth the detail over so many earlier frames, 10 at most, as the published video mode does; from 5 on the picture
             is its own. 0 does not. Each scene begins anew: as ``_SceneChangePrev`` says where a frame has it, else where the
             picture has little to do with the one before, and where samples change their meaning.
+        repeats: compute frames with equal samples once, as animation on twos and telecined streams have them. A frame that is
+            answered with another one's planes says in ``ParagonSR2Repeats`` how many of the clip were so far, itself included.
         alpha: blend of the base path's low-pass, for checkpoints that do not carry it. None takes the checkpoint's own.
 
     Returns:
-        The upscaled clip. Its frames do not depend on the order in which they are asked for.
+        The upscaled clip. Its frames do not depend on the order in which they are asked for, save for ``ParagonSR2Repeats``, which
+        counts the work that was spared: which of two equal frames is computed depends on which comes first.
 
     Raises:
         vs.Error: an argument cannot be used; the message names it, its value and what would be right. When a frame is asked
@@ -90,7 +96,8 @@ def upscale(
             scale = whole_number("scale", scale, 2)
         if alpha is not None and not is_alpha(alpha):
             raise ParagonSR2Error(f"alpha is {alpha!r}: expected {ALPHA_RANGE}")
-        for name, flag in (("allow_interlaced", allow_interlaced), ("wait", wait), ("torch_compile", torch_compile)):
+        flags = {"allow_interlaced": allow_interlaced, "repeats": repeats, "wait": wait, "torch_compile": torch_compile}
+        for name, flag in flags.items():
             if not isinstance(flag, bool):
                 raise ParagonSR2Error(f"{name} is {flag!r}: expected True or False")
         if not isinstance(precision, str | None):
@@ -115,7 +122,10 @@ def upscale(
         upscaler = Upscaler(checkpoint, source, target, target_format, wanted, reader, allow_interlaced, temporal > 0)
         # Here, so that what is wrong with the model or device is said now, and the first frame does not wait.
         streams = upscaler.open() if backend is not None else upscaler.open_first_that_works(*candidates(device))
-        lanes = min(streams, vs.core.num_threads, clip.num_frames)
+        # A lane whose frame repeats another lane's waits for it: with as many again, there is something to compute meanwhile.
+        lanes = min(2 * streams if repeats else streams, vs.core.num_threads, clip.num_frames)
+        if repeats:
+            upscaler.recognise_repeats(2 * lanes)
         return in_lanes(clip, target, target_format, upscaler, lanes, temporal)
 
 
@@ -142,6 +152,11 @@ class Upscaler:
         self._allow_interlaced = allow_interlaced
         self._temporal = temporal
         self._latest: tuple[Colorimetry, AnySession] | None = None
+        self._repeats: Repeats[vs.VideoFrame] | None = None
+
+    def recognise_repeats(self, most: int) -> None:
+        """Keep the planes of so many frames at most, for those that repeat them."""
+        self._repeats = Repeats(most, sum(map(prod, self._target.shapes)) * self._target.dtype.itemsize)
 
     def open(self) -> int:
         """Open the likely session; how many frames it computes at once."""
@@ -195,11 +210,15 @@ class Upscaler:
                     f"upscale: frames of {self._source.width}x{self._source.height} without a colour matrix are taken as "
                     f"{colour.matrix.name}; matrix= says otherwise"
                 )
-            out = new_frame(self._target_format, self._target.width, self._target.height, props_from=frame)
-            planes = planes_of(frame)
+            session, planes = self.session(colour), planes_of(frame)
             if self._temporal:
                 planes += averages(self._scene([frame, *earlier], colour))
-            self.session(colour).run(planes, planes_of(out))
+            if self._repeats is None:
+                return with_properties(self._picture(session, planes), frame)
+            picture, repeated = self._repeats.get(colour, planes, partial(self._picture, session, planes), session.help)
+            out = with_properties(picture, frame)
+            if repeated:
+                out.props["ParagonSR2Repeats"] = repeated
             return out
         except ParagonSR2Error as error:
             # Without the chain: VapourSynth shows it whole to the user, who has all he needs in the message.
@@ -232,6 +251,12 @@ class Upscaler:
                 break
             scene.append(planes)
         return scene
+
+    def _picture(self, session: AnySession, planes: Sequence[Plane]) -> vs.VideoFrame:
+        """Upscaled planes, without the properties of any frame."""
+        picture = new_frame(self._target_format, self._target.width, self._target.height)
+        session.run(planes, planes_of(picture))
+        return picture
 
 
 def in_lanes(

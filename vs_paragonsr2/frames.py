@@ -11,8 +11,19 @@ def planes_of(frame: vs.VideoFrame) -> list[Plane]:
     return [np.asarray(frame[plane]) for plane in range(frame.format.num_planes)]
 
 
-def new_frame(fmt: vs.VideoFormat, width: int, height: int, props_from: vs.VideoFrame) -> vs.VideoFrame:
-    """A frame of undefined samples with all properties of another one."""
+def new_frame(fmt: vs.VideoFormat, width: int, height: int, props_from: vs.VideoFrame | None = None) -> vs.VideoFrame:
+    """A frame of undefined samples with all properties of another one, or with none."""
     frame = vs.core.create_video_frame(fmt, width, height)
+    if props_from is not None:
+        frame.props.update(props_from.props)
+    return frame
+
+
+def with_properties(picture: vs.VideoFrame, props_from: vs.VideoFrame) -> vs.VideoFrame:
+    """A frame that shares the samples of one without properties, and has all properties of another one.
+
+    VapourSynth copies a plane before it is written to in either.
+    """
+    frame = picture.copy()
     frame.props.update(props_from.props)
     return frame

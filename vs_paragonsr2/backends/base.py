@@ -93,6 +93,10 @@ class Session[Slot](ABC):
         finally:
             self._slots.put(slot)
 
+    def help(self) -> bool:
+        """Compute a part of what another thread is at, if a slot is free; False where there is nothing to take over."""
+        return False
+
     def take_notes(self) -> Iterator[str]:
         """What users should know and nobody has taken yet, from any thread."""
         while self.notes:

@@ -9,8 +9,10 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
+from queue import Empty
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from ..colour import PlaneFormat
 from ..errors import ParagonSR2Error
 from .base import Options, Plane, Request, Session, check_scale
 from .planes import input_ratios, plane_ratios, replicate
+from .sharing import SharedFrame
 
 # OpenVINO's converter starts a process that reports its use to its makers, unless the module for it is missing. A filter in a
 # player neither starts processes nor reports.
@@ -233,6 +236,7 @@ class OpenVINOSession(Session[_Slot]):
 
         graphs = islice(cycle(compiled.graphs), request.options.num_streams)
         super().__init__(request.spec, [slot(graph) for graph in graphs])
+        self._frames: list[SharedFrame[_Slot]] = []
 
     def _reads(self, padded: Sequence[NDArray[np.generic]], band: int) -> list[ov.Tensor]:
         """What a band reads of the padded planes; counted from the first one that primes."""
@@ -244,20 +248,35 @@ class OpenVINOSession(Session[_Slot]):
         top = self.compiled.priming * self.compiled.rows + self.compiled.above
         for plane, padded, (rows, columns) in zip(planes, slot.padded, self.ratios, strict=True):
             replicate(plane, padded, top // rows, self.compiled.left // columns)
-        for band in range(-self.compiled.priming, self.bands):
-            self._run_band(slot, band, out)
+        frame = SharedFrame(self.bands, self.compiled.priming, partial(self._run_band, slot.reads, out))
+        self._frames.append(frame)
+        try:
+            frame.run(slot)
+        finally:
+            self._frames.remove(frame)
 
-    def _run_band(self, slot: _Slot, band: int, out: Sequence[Plane]) -> None:
+    def help(self) -> bool:
+        try:
+            slot = self._slots.get_nowait()
+        except Empty:
+            return False
+        try:
+            return any(frame.help(slot) for frame in tuple(self._frames))
+        finally:
+            self._slots.put(slot)
+
+    def _run_band(self, reads: Sequence[list[ov.Tensor]], out: Sequence[Plane], slot: _Slot, band: int, primes: bool) -> None:
+        """Compute a band from what it reads with a slot, which may be another one's; where it only primes, into nothing."""
         rows = self.compiled.rows
-        for index, tensor in enumerate(slot.reads[band + self.compiled.priming]):
+        for index, tensor in enumerate(reads[band + self.compiled.priming]):
             slot.request.set_input_tensor(index, tensor)
         copies: list[tuple[Plane, Plane]] = []
         for index, (group, own) in enumerate(zip(self.groups, slot.band, strict=True)):
             begin = band * rows * self.scale // self.target_ratios[group.start][0]
-            parts = [plane[max(begin, 0) : max(begin + own.shape[1], 0)] for plane in out[group]]
+            parts = [] if primes else [plane[begin : begin + own.shape[1]] for plane in out[group]]
             straight = len(parts) == 1 and parts[0].shape == own.shape[1:] and parts[0].flags.c_contiguous
             slot.request.set_output_tensor(index, _tensor(parts[0] if straight else own))
-            if not straight and band >= 0:
+            if parts and not straight:
                 copies += zip(parts, own, strict=True)
         slot.request.infer(share_outputs=True)  # what it returns is not looked at, and would be a copy of all outputs
         for part, samples in copies:

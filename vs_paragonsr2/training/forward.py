@@ -12,6 +12,7 @@ network pads its features at the high resolution with zeros and the product does
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,13 +27,13 @@ DILATION = 3
 
 def training_forward(network: ParagonSR2, device: torch.device) -> Callable[[Tensor], Tensor]:
     """The fastest way from (N, 3, H, W) to (N, 3, H * scale, W * scale) that there is for this network on this device."""
-    if device.type != "cpu" or not all(isinstance(block, NanoBlock | StreamBlock) for block in network.blocks()):
+    if device.type != "cpu" or not all(type(block) in STEPS for block in network.blocks()):
         return network
 
     def forward(x: Tensor) -> Tensor:
         features = network.conv_in(x)
         for block in network.blocks():
-            features = _nano(block, features) if isinstance(block, NanoBlock) else _stream(block, features)
+            features = STEPS[type(block)](block, features)
         weight, bias = tail(network)
         detail = F.conv2d(network.conv_mid(features), weight, bias, padding=2)
         return network.base(x) + F.pixel_shuffle(detail, network.scale)
@@ -98,3 +99,7 @@ def _dilated(layer: nn.Conv2d, x: Tensor) -> Tensor:
     apart = F.conv2d(apart, layer.weight, layer.bias, padding=1, groups=channels)
     together = apart.permute(0, 2, 3, 1).reshape(n, d, d, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
     return together.reshape(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+STEPS: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {NanoBlock: _nano, StreamBlock: _stream}
+"""What does the work of each kind of block."""
