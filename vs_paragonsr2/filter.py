@@ -2,18 +2,20 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import lru_cache, partial
 
 import vapoursynth as vs
 
-from .arguments import ALPHA_RANGE, is_alpha, whole_number
+from .arguments import ALPHA_RANGE, is_alpha, number, whole_number
 from .backends import Options, Request, candidates, load_backend
+from .capability import ASSUMED_FPS, choose_model
 from .clipspec import ColorimetryReader, plane_format, whole_property
 from .colour import ClipSpec, Colorimetry, PlaneFormat
 from .errors import ParagonSR2Error
 from .frames import new_frame, planes_of
+from .lateness import Lateness, remedy
 from .sessions import SESSIONS, AnySession
 from .weights import Model, find_model
 
@@ -37,12 +39,14 @@ def upscale(
     chroma_location: str | int | None = None,
     allow_interlaced: bool = False,
     alpha: float | None = None,
+    playback_fps: float | None = None,
 ) -> vs.VideoNode:
     """Upscale a clip with ParagonSR2. The clip comes back in its own format, with its own frame properties and timing.
 
     Args:
         clip: YUV with any subsampling, RGB or GRAY; integers of 8 to 16 bits, half or single floats; constant format and size.
-        model: name of a shipped model (``"realtime"``), or the path of a checkpoint (``.safetensors``, ``.pth``).
+        model: name of a shipped model (``"realtime"``), or the path of a checkpoint (``.safetensors``, ``.pth``). ``"auto"`` is
+            stream where this machine can play it, by what ``vs-paragonsr2 doctor`` measured, else realtime.
         scale: factor on each side, 2, 3, 4 or 8; it must be one that the model has. None takes the model's own, the smallest
             where a name stands for several.
         backend: ``"tensorrt"`` or ``"torch"`` for NVIDIA's cards, ``"openvino"`` for everything else, ``"reference"`` for the plain
@@ -66,6 +70,9 @@ def upscale(
             ``"top_left"``, ``"top"``, ``"bottom_left"`` or ``"bottom"``.
         allow_interlaced: upscale frames that ``_FieldBased`` calls interlaced as if they were progressive, not refuse them.
         alpha: blend of the base path's low-pass, for checkpoints that do not carry it. None takes the checkpoint's own.
+        playback_fps: frames a second at which a player shows the clip; 0 for the clip's own rate, or 24 where it has none. Where
+            frames come too late for that, the log says once what would help, and ``"auto"`` counts with it. None for all that is
+            no player: nothing is too late, and ``"auto"`` counts with the clip's own rate.
 
     Returns:
         The upscaled clip. Its frames do not depend on the order in which they are asked for.
@@ -100,13 +107,22 @@ def upscale(
             torch_compile=torch_compile,
             alpha=None if alpha is None else float(alpha),
         )
+        if playback_fps is not None:
+            playback_fps = number("playback_fps", playback_fps, 0)
+        fps = playback_fps or float(clip.fps) or ASSUMED_FPS
+        if model == "auto":
+            model, scale, why = choose_model(clip.width, clip.height, fps, scale, wanted)
+            _log_once(f"upscale: model {model!r} ({why})")
         checkpoint = find_model(model, scale)
         target_format = source_format if output_format is None else _same_family(output_format, source_format)
         target = _enlarged(plane_format(target_format, clip.width, clip.height, "output_format"), checkpoint.scale)
         upscaler = Upscaler(checkpoint, source, target, target_format, wanted, reader, allow_interlaced)
         # Here, so that what is wrong with the model or device is said now, and the first frame does not wait.
         streams = upscaler.open() if backend is not None else upscaler.open_first_that_works(*candidates(device))
-        return in_lanes(clip, target, target_format, upscaler, min(streams, vs.core.num_threads, clip.num_frames))
+        lanes = min(streams, vs.core.num_threads, clip.num_frames)
+        if playback_fps is not None:
+            upscaler.watch_for(fps, lanes)
+        return in_lanes(clip, target, target_format, upscaler, lanes)
 
 
 class Upscaler:
@@ -130,6 +146,8 @@ class Upscaler:
         self._reader = reader
         self._allow_interlaced = allow_interlaced
         self._latest: tuple[Colorimetry, AnySession] | None = None
+        self.watch: AbstractContextManager[None] = nullcontext()
+        """Around each frame, in its thread."""
 
     def open(self) -> int:
         """Open the likely session; how many frames it computes at once."""
@@ -170,6 +188,12 @@ class Upscaler:
             _log_once(f"upscale: {note}")
         return latest[1]
 
+    def watch_for(self, fps: float, lanes: int) -> None:
+        """Log once, and what would help, where frames come too late to be shown at a rate."""
+        size, would_help = f"{self._source.width}x{self._source.height}", remedy(self._model, self._options)
+        message = f"upscale: frames of {size} come too late to be shown at {fps:.4g} fps: {would_help} would help"
+        self.watch = Lateness(fps, lanes, partial(_log_once, message))
+
     def frame(self, n: int, frame: vs.VideoFrame) -> vs.VideoFrame:
         """Frame n of the clip, upscaled. Raises vs.Error, naming the frame, for whatever goes wrong."""
         try:
@@ -208,7 +232,8 @@ def in_lanes(
 
 
 def _lane_frame(upscaler: Upscaler, lanes: int, lane: int, n: int, f: vs.VideoFrame) -> vs.VideoFrame:
-    return upscaler.frame(n * lanes + lane, f)
+    with upscaler.watch:
+        return upscaler.frame(n * lanes + lane, f)
 
 
 @contextmanager
