@@ -154,14 +154,16 @@ def play(
         return future
 
     requests = deque(ask() for _ in range(concurrent))
-    for n in range(frames):
-        requests.popleft().result()
-        if n:
-            time.sleep(max(0.0, came[0] + n / fps - (time.perf_counter() - began)))
-        requests.append(ask())
-    left = time.perf_counter()
-    wait(requests)
-    buffer.close()
+    try:
+        for n in range(frames):
+            requests.popleft().result()
+            if n:
+                time.sleep(max(0.0, came[0] + n / fps - (time.perf_counter() - began)))
+            requests.append(ask())
+        left = time.perf_counter()
+    finally:
+        wait(requests)
+        buffer.close()
     return Section(fps, asked[:frames], [came[n] for n in range(frames)]), left
 
 
@@ -184,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fps", nargs="+", type=float, default=[24, 30, 60])
     parser.add_argument("--clip", type=Path, default=ROOT / "tests/clips/flower_960x540.mp4", help="repeated if it is too short")
     parser.add_argument("--size", metavar="WxH", help="resize the clip first")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each part, before and after the seek")
+    parser.add_argument("--frames", type=int, default=120, help="of each part, before and after the seek")
     parser.add_argument("--concurrent-frames", type=int, default=processors(), help="as mpv's; the number of processors")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="a PNG")
@@ -195,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if parsed.size:
         width, height = map(int, parsed.size.split("x"))
         clip = clip.resize.Bicubic(width, height)
-    runs = [played(model, clip, fps, parsed.seconds, parsed.concurrent_frames) for model in parsed.models for fps in parsed.fps]
+    runs = [played(model, clip, fps, parsed.frames, parsed.concurrent_frames) for model in parsed.models for fps in parsed.fps]
     title = f"{parsed.clip.name} at {clip.width}x{clip.height}, {parsed.concurrent_frames} frames asked for ahead"
     show(title, runs)
     if parsed.plot:
@@ -204,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parsed.json.write_text(json.dumps({"what": title, "runs": list(map(as_json, runs))}, indent=1) + "\n")
 
 
-def played(model: str, clip: vs.VideoNode, fps: float, seconds: float, concurrent: int) -> Run:
+def played(model: str, clip: vs.VideoNode, fps: float, frames: int, concurrent: int) -> Run:
     """Play from the beginning, then seek to the middle of the clip."""
 
     def script(video_in: vs.VideoNode) -> vs.VideoNode:
@@ -212,7 +214,6 @@ def played(model: str, clip: vs.VideoNode, fps: float, seconds: float, concurren
 
     script(clip)  # so that the graph is on disk
     SESSIONS.clear()
-    frames = max(1, round(seconds * fps))
     before, left = play(script, clip, 0, frames, fps, concurrent, time.perf_counter())
     after, _ = play(script, clip, clip.num_frames // 2, frames, fps, concurrent, left)
     return Run(Path(model).stem, before, after)
@@ -234,7 +235,7 @@ def show(title: str, runs: Sequence[Run]) -> None:
         table.add_column(column, justify="right" if column in names else "left")
     for run in runs:
         for place, section in run.sections().items():
-            table.add_row(run.model, f"{section.fps:g}", place, *(f"{value:.4g}" for value in section.figures().values()))
+            table.add_row(run.model, f"{section.fps:g}", place, *(f"{value:.0f}" for value in section.figures().values()))
     Console().print(table)
 
 

@@ -22,8 +22,8 @@ from ..weights import find_model, shipped_models
 if TYPE_CHECKING:
     import vapoursynth as vs
 
-WIDTH, HEIGHT = 960, 540
-"""Of the frames that are timed."""
+TIMED = 640, 360
+"""Width and height of the frames that are timed."""
 
 SIZES = ((640, 360), (854, 480), (960, 540), (1280, 720), (1920, 1080))
 RATES = (24, 30, 60)
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     said: list[str] = []
     for name, scale in timed:
         with console.status(f"{name} {scale}x"):
-            speed = Speed(WIDTH * HEIGHT * measured_fps(name, scale, options, seconds / len(timed), said))
+            speed = measured(name, scale, options, seconds / len(timed), said)
         keep_speed(find_model(name, scale), options, speed)
         if said:
             console.print(*said, sep="\n", soft_wrap=True)
@@ -105,10 +105,8 @@ def devices() -> Iterator[str]:
             yield f"CUDA {index}: {torch.cuda.get_device_name(index)}"
 
 
-def measured_fps(
-    name: str, scale: int, options: Options, seconds: float, said: list[str], size: tuple[int, int] = (WIDTH, HEIGHT)
-) -> float:
-    """Frames a second through the filter, measured for about so many seconds; what it logs goes to ``said``."""
+def measured(name: str, scale: int, options: Options, seconds: float, said: list[str]) -> Speed:
+    """The speed of a model through the filter, by about so many seconds; what the filter logs goes to ``said``."""
     # Here, since the other words of the command do without.
     import vapoursynth as vs
 
@@ -121,7 +119,7 @@ def measured_fps(
     handle = vs.core.add_log_handler(hear)
     try:
         clip = upscale(
-            moving(*size),
+            moving(*TIMED),
             name,
             scale=scale,
             backend=options.backend or None,
@@ -134,7 +132,7 @@ def measured_fps(
         elapsed(clip, 0, at_once)  # the first frames, whose memory is new to the process, do not count
         trial = elapsed(clip, at_once, at_once) / at_once
         count = max(at_once, round(seconds / trial) - 2 * at_once)
-        return count / elapsed(clip, 2 * at_once, count)
+        return Speed(TIMED[0] * TIMED[1] * count / elapsed(clip, 2 * at_once, count))
     except vs.Error as error:
         raise ParagonSR2Error(f"{name} {scale}x: {error}") from error
     finally:
@@ -147,7 +145,7 @@ def moving(width: int, height: int) -> "vs.VideoNode":
 
     grey = vs.core.std.BlankClip(format=vs.YUV420P8, width=width, height=height, length=1, keep=True)
     different = vs.core.std.Splice([grey.std.BlankClip(color=[luma, 128, 128], keep=True) for luma in range(16, 236)])
-    return different.std.SetFrameProps(_Matrix=1).std.Loop()
+    return different.std.SetFrameProps(_Matrix=6).std.Loop()  # what is likely at this size, so that one session does
 
 
 def elapsed(clip: "vs.VideoNode", first: int, count: int) -> float:
