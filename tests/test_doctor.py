@@ -23,7 +23,12 @@ ASKED = Options(backend="", device="", num_streams=0)
 @pytest.fixture(autouse=True)
 def nothing_is_known() -> Iterator[None]:
     """Before a test and after it; compiled graphs are shared."""
+    forget()
     yield
+    forget()
+
+
+def forget() -> None:
     for entry in cache.cache_folder().glob("*.speed"):
         entry.unlink()
 
