@@ -1,6 +1,7 @@
 """Time the OpenVINO backend against vs-mlrt's OpenVINO plugin: vspipe on a real clip to nowhere, in turn, medians.
 
     python scripts/benchmark.py [--models realtime CHECKPOINT] [--clip CLIP] [--json FILE]
+    python scripts/benchmark.py playback ...    against a clock: see scripts/playback.py
 
 The peer runs in an environment of its own, which is set up where it is missing, on the ONNX of the plain network, with RGBS by
 resize.Bicubic and back as its users write it, at the better of one and two streams. Needs the extra ``export``.
@@ -152,4 +153,9 @@ def show(results: list[Result], arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["playback"]:
+        from playback import main as play
+
+        play(sys.argv[2:])
+    else:
+        main()

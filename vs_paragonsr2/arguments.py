@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -16,7 +17,11 @@ ALPHA_RANGE = "a number from 0 to 100"
 
 def is_alpha(value: object) -> bool:
     """Whether a value can be the blend of the base path's low-pass."""
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= value <= 100  # type: ignore[operator]
+    return _is_within(value, 0, 100)
+
+
+def _is_within(value: object, least: float, most: float) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and least <= value <= most  # type: ignore[operator]
 
 
 def whole_number(parameter: str, value: object, least: int, most: int | None = None) -> int:
@@ -26,6 +31,13 @@ def whole_number(parameter: str, value: object, least: int, most: int | None = N
         bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
         raise ParagonSR2Error(f"{parameter} is {value!r}: expected a whole number {bounds}")
     return number
+
+
+def number(parameter: str, value: object, least: float) -> float:
+    """The value as a float. Raises ParagonSR2Error where it is no finite number of ``least`` or more."""
+    if not _is_within(value, least, sys.float_info.max):
+        raise ParagonSR2Error(f"{parameter} is {value!r}: expected a number of {least} or more")
+    return float(value)  # type: ignore[arg-type]
 
 
 def checkpoint_file(parameter: str, value: str | os.PathLike[str]) -> Path:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import pairwise
@@ -11,13 +11,15 @@ from typing import Any
 
 import vapoursynth as vs
 
-from .arguments import ALPHA_RANGE, is_alpha, whole_number
+from .arguments import ALPHA_RANGE, is_alpha, number, whole_number
 from .backends import Options, Request, candidates, load_backend
 from .backends.base import Plane
+from .capability import ASSUMED_FPS, choose_model
 from .clipspec import ColorimetryReader, plane_format, whole_property
 from .colour import ClipSpec, Colorimetry, PlaneFormat
 from .errors import ParagonSR2Error
 from .frames import new_frame, planes_of, with_properties
+from .lateness import Lateness, remedy
 from .repeats import Repeats
 from .sessions import SESSIONS, AnySession
 from .temporal import MOST_FRAMES, averages, begins_scene
@@ -45,12 +47,14 @@ def upscale(
     temporal: int = 0,
     repeats: bool = True,
     alpha: float | None = None,
+    playback_fps: float | None = None,
 ) -> vs.VideoNode:
     """Upscale a clip with ParagonSR2. The clip comes back in its own format, with its own frame properties and timing.
 
     Args:
         clip: YUV with any subsampling, RGB or GRAY; integers of 8 to 16 bits, half or single floats; constant format and size.
-        model: name of a shipped model (``"realtime"``), or the path of a checkpoint (``.safetensors``, ``.pth``).
+        model: name of a shipped model (``"realtime"``), or the path of a checkpoint (``.safetensors``, ``.pth``). ``"auto"`` is
+            stream where this machine can play it, by what ``vs-paragonsr2 doctor`` measured, else realtime.
         scale: factor on each side, 2, 3, 4 or 8; it must be one that the model has. None takes the model's own, the smallest
             where a name stands for several.
         backend: ``"tensorrt"`` or ``"torch"`` for NVIDIA's cards, ``"openvino"`` for everything else, ``"reference"`` for the plain
@@ -79,6 +83,9 @@ def upscale(
         repeats: compute frames with equal samples once, as animation on twos and telecined streams have them. A frame that is
             answered with another one's planes says in ``ParagonSR2Repeats`` how many of the clip were so far, itself included.
         alpha: blend of the base path's low-pass, for checkpoints that do not carry it. None takes the checkpoint's own.
+        playback_fps: frames a second at which a player shows the clip; 0 for the clip's own rate, or 24 where it has none. Where
+            frames come too late for that, the log says once what would help, and ``"auto"`` counts with it. None for all that is
+            no player: nothing is too late, and ``"auto"`` counts with the clip's own rate.
 
     Returns:
         The upscaled clip. Its frames do not depend on the order in which they are asked for, save for ``ParagonSR2Repeats``, which
@@ -116,6 +123,12 @@ def upscale(
             alpha=None if alpha is None else float(alpha),
         )
         temporal = whole_number("temporal", temporal, 0, MOST_FRAMES)
+        if playback_fps is not None:
+            playback_fps = number("playback_fps", playback_fps, 0)
+        fps = playback_fps or float(clip.fps) or ASSUMED_FPS
+        if model == "auto":
+            model, scale, why = choose_model(clip.width, clip.height, fps, scale, wanted)
+            _log_once(f"upscale: model {model!r} ({why})")
         checkpoint = find_model(model, scale)
         target_format = source_format if output_format is None else _same_family(output_format, source_format)
         target = _enlarged(plane_format(target_format, clip.width, clip.height, "output_format"), checkpoint.scale)
@@ -126,6 +139,8 @@ def upscale(
         lanes = min(2 * streams if repeats else streams, vs.core.num_threads, clip.num_frames)
         if repeats:
             upscaler.recognise_repeats(2 * lanes)
+        if playback_fps is not None:
+            upscaler.watch_for(fps, lanes)
         return in_lanes(clip, target, target_format, upscaler, lanes, temporal)
 
 
@@ -153,6 +168,8 @@ class Upscaler:
         self._temporal = temporal
         self._latest: tuple[Colorimetry, AnySession] | None = None
         self._repeats: Repeats[vs.VideoFrame] | None = None
+        self.watch: AbstractContextManager[None] = nullcontext()
+        """Around each frame, in its thread."""
 
     def recognise_repeats(self, most: int) -> None:
         """Keep the planes of so many frames at most, for those that repeat them."""
@@ -196,6 +213,12 @@ class Upscaler:
         for note in latest[1].take_notes():
             _log_once(f"upscale: {note}")
         return latest[1]
+
+    def watch_for(self, fps: float, lanes: int) -> None:
+        """Log once, and what would help, where frames come too late to be shown at a rate."""
+        size, would_help = f"{self._source.width}x{self._source.height}", remedy(self._model, self._options)
+        message = f"upscale: frames of {size} come too late to be shown at {fps:.4g} fps: {would_help} would help"
+        self.watch = Lateness(fps, lanes, partial(_log_once, message))
 
     def frame(self, n: int, frame: vs.VideoFrame, *earlier: vs.VideoFrame) -> vs.VideoFrame:
         """Frame n of the clip, upscaled; ``earlier`` are frames n - 1, n - 2, ..., in temporal mode.
@@ -279,7 +302,8 @@ def in_lanes(
 def _lane_frame(upscaler: Upscaler, lanes: int, lane: int, n: int, f: vs.VideoFrame | Sequence[vs.VideoFrame]) -> vs.VideoFrame:
     number = n * lanes + lane
     frames = [f] if isinstance(f, vs.VideoFrame) else f[: number + 1]
-    return upscaler.frame(number, *frames)
+    with upscaler.watch:
+        return upscaler.frame(number, *frames)
 
 
 @contextmanager

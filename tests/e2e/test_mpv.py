@@ -22,6 +22,9 @@ from mpv import Mpv
 from route import planes_at
 
 from vs_paragonsr2 import shipped_models, upscale
+from vs_paragonsr2.backends import Options
+from vs_paragonsr2.capability import Speed, keep_speed
+from vs_paragonsr2.weights import find_model
 
 SAMPLES = ROOT / "scripts/samples/mpv"
 SCRIPT = SAMPLES / "vapoursynth/paragonsr2.vpy"
@@ -173,6 +176,17 @@ def test_the_next_file_and_the_script_again(player: Player, small: Path, other: 
     assert mpv.wait("end-file")["reason"] == "eof"
     assert mpv.quit() == 0
     assert mpv.trouble() == []
+
+
+def test_auto_knows_the_rate_and_what_the_doctor_measured(player: Player, small: Path, tmp_path: Path) -> None:
+    """The rate is mpv's container_fps: the clip itself has none in VapourSynth."""
+    keep_speed(find_model("stream", 2), Options(backend="", device="", num_streams=0), Speed(256 * 144 * 30000 / 1001 / 1.5))
+    mpv = player("--no-config", "--vo=null", f"--vf=vapoursynth={SCRIPT}:user-data=auto", "--pause")
+    mpv.load(small)
+    assert mpv.get("video-out-params")["w"] == 512
+    assert mpv.quit() == 0
+    assert mpv.trouble() == []
+    assert "model 'realtime' ('stream' would be 150% busy with 256x144 at 29.97 fps)" in (tmp_path / "player0/said.txt").read_text()
 
 
 @pytest.mark.parametrize("end", [None, signal.SIGTERM, signal.SIGKILL])

@@ -20,6 +20,10 @@ class Backend(Protocol):
         """The kind of device that the backend takes when nobody says which."""
         ...
 
+    def device_name(self, options: Options) -> str:
+        """What the maker calls the device of the options, whose kind is said. Raises ParagonSR2Error where it is not there."""
+        ...
+
     def open_session(self, request: Request) -> Session:  # type: ignore[type-arg]
         """Make a session ready to run. Raises ParagonSR2Error for what the user can mend."""
         ...

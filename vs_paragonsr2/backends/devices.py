@@ -1,6 +1,7 @@
 """The devices of PyTorch, and lanes on them: queues of work that are recorded once and launched for every frame."""
 
 import ctypes
+import platform
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -37,6 +38,11 @@ def torch_devices(options: Options) -> list[torch.device]:
                 + (", counted from 0" if count else "; device='cpu' works everywhere")
             )
     return [torch.device("cuda", index) for index in options.device_index]
+
+
+def device_name(options: Options) -> str:
+    """What the makers call the devices, as cards' models. Raises ParagonSR2Error for an absent one."""
+    return ", ".join(torch.cuda.get_device_name(d) if d.type == "cuda" else platform.machine() for d in torch_devices(options))
 
 
 def _shown(indices: tuple[int, ...]) -> str:

@@ -49,6 +49,12 @@ def default_device() -> str:
     return "CPU"
 
 
+def device_name(options: Options) -> str:
+    """What the maker calls the device, as a processor's model. Raises ParagonSR2Error for an absent one."""
+    core = ov.Core()
+    return str(core.get_property(_device(core, options), "FULL_DEVICE_NAME"))
+
+
 def default_precision(device: str) -> str:
     """What is fastest with the same picture: bf16 where a CPU has matrix units for it, f16 on other devices, else f32.
 

@@ -28,6 +28,7 @@ from ..network import Network
 from ..tiling import Upsampler, border
 from ..weights import Model
 from .base import Plane, Request, Session, check_scale
+from .devices import device_name as device_name
 from .devices import torch_devices
 
 DEFAULT_STREAMS = 2

@@ -16,6 +16,7 @@ from ..errors import ParagonSR2Error
 from ..graph import PlanesGraph
 from ..tiling import tile_size, tile_spec
 from .base import Request, check_scale
+from .devices import device_name as device_name
 from .devices import driver_version, lane_on, memory_errors, torch_devices
 from .engines import SETTINGS, Engine, EngineError, EngineGraph, Runtime, build_engine, installed_runtime, pack, unpack
 from .lanes import FrameLane, LanesSession, open_fitting, spread

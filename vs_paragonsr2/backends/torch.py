@@ -22,6 +22,7 @@ from ..tiling import tile_size, tile_spec, unit
 from ..weights import Model
 from .base import Request, check_scale
 from .devices import CUDALane, lane_on, memory_errors, torch_devices
+from .devices import device_name as device_name
 from .lanes import Check, FrameLane, LanesSession, Program, open_fitting, smaller_sizes, spread
 from .planes import Layout
 from .switch import SwitchingSession
