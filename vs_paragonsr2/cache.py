@@ -54,7 +54,7 @@ def load_or_make[T](path: Path, load: Callable[[bytes], T], make: Callable[[], t
     Raises:
         ParagonSR2Error: an environment variable for the folder's bounds is no whole number of 0 or more.
     """
-    found = _load(path, load)
+    found = load_kept(path, load)
     if found is not None:
         return found
     limits = _limits()
@@ -65,16 +65,28 @@ def load_or_make[T](path: Path, load: Callable[[bytes], T], make: Callable[[], t
     except OSError:
         return make()[0]
     with held:
-        found = _load(path, load)
+        found = load_kept(path, load)
         if found is not None:
             return found
         made, data = make()
         with suppress(OSError):  # a disk that is full keeps nothing
-            _keep(path, data, *limits)
+            _write(path, data, *limits)
         return made
 
 
-def _load[T](path: Path, load: Callable[[bytes], T]) -> T | None:
+def keep(path: Path, data: bytes) -> None:
+    """Keep an entry that came about in passing, in place of what is there. Where somebody else is at it, or nothing can be written,
+    nothing is kept.
+    """
+    limits = _limits()
+    with suppress(OSError):  # a lock that another process has is one too
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(f"{path}.lock", timeout=0):
+            _write(path, data, *limits)
+
+
+def load_kept[T](path: Path, load: Callable[[bytes], T]) -> T | None:
+    """Read an entry; None where there is none, or ``load`` raises at it."""
     try:
         found = load(path.read_bytes())
     except Exception:  # whatever a runtime makes of a damaged file
@@ -94,7 +106,7 @@ def _limits() -> tuple[int, int]:
     return mebibytes << 20, entries
 
 
-def _keep(path: Path, data: bytes, most_bytes: int, most_entries: int) -> None:
+def _write(path: Path, data: bytes, most_bytes: int, most_entries: int) -> None:
     """Write an entry, and remove those that nobody has read for longest until it fits; it stays itself in any case."""
     part = path.with_suffix(".part")
     part.write_bytes(data)
@@ -121,7 +133,8 @@ class Entry:
     @property
     def kind(self) -> str:
         """What makes such files."""
-        return {".engine": "TensorRT", ".blob": "OpenVINO"}.get(self.path.suffix, self.path.suffix.lstrip("."))
+        makers = {".engine": "TensorRT", ".kernels": "TensorRT", ".blob": "OpenVINO"}
+        return makers.get(self.path.suffix, self.path.suffix.lstrip("."))
 
 
 def entries(folder: Path) -> list[Entry]:

@@ -1,8 +1,10 @@
 """The devices of PyTorch, and lanes on them: queues of work that are recorded once and launched for every frame."""
 
 import ctypes
+import re
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -16,8 +18,21 @@ from .base import Options
 WARM_UPS = 3
 """Runs before a recording: libraries choose their kernels in the first ones."""
 
+STREAMS = 32
+"""That PyTorch has for a device; whoever asks for more gets them again in turn."""
+
+UNDISTURBED = threading.RLock()
+"""Held by whoever records, and by whoever may synchronise a whole device, as Torch-TensorRT does when it builds an engine: a
+recording does not survive that, and PyTorch can record nothing more in the process after one that was broken.
+"""
+
 _RECORDING = threading.Lock()
-"""Two recordings at once would mix up PyTorch's pools."""
+"""Two recordings at once would mix up PyTorch's pools, which cannot be emptied meanwhile either."""
+
+_CHOOSING = threading.Lock()
+
+_TURNS: "weakref.WeakValueDictionary[int, threading.Lock]" = weakref.WeakValueDictionary()
+"""A lock for each stream that a lane has."""
 
 
 def torch_devices(options: Options) -> list[torch.device]:
@@ -97,22 +112,34 @@ class CPULane:
         return work()
 
 
+def own_stream(device: torch.device) -> tuple[torch.cuda.Stream, threading.Lock]:
+    """A stream that no lane has, or where all are taken one of those, and the lock that lanes with it share."""
+    with _CHOOSING:
+        for _ in range(STREAMS + 1):  # where all are taken, not the same one each time
+            stream = torch.cuda.Stream(device)
+            if stream.cuda_stream not in _TURNS:
+                break
+        return stream, _TURNS.setdefault(stream.cuda_stream, threading.Lock())
+
+
 class CUDALane:
     """A stream of its own with one CUDA graph, which has a memory pool of its own: any two lanes may run at once."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         with torch.cuda.device(device):
-            self.stream = torch.cuda.Stream(device)
+            # Launched on a stream that another lane records on, a graph would become part of the recording.
+            self.stream, self._turn = own_stream(device)
             # The thread sleeps rather than spins: it is VapourSynth's, and the other lanes' copies want the processor.
             self._done = torch.cuda.Event(blocking=True)
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        return torch.empty(shape, dtype=dtype, pin_memory=True)
+        with torch.cuda.device(self.device):
+            return torch.empty(shape, dtype=dtype, pin_memory=True)
 
     def record(self, work: Callable[[], None]) -> None:
-        with _RECORDING, self._here():
+        with UNDISTURBED, _RECORDING, self._here():
             for _ in range(WARM_UPS):
                 work()
             self.stream.synchronize()
@@ -124,7 +151,7 @@ class CUDALane:
 
     def launch(self) -> None:
         assert self._graph is not None
-        with torch.cuda.stream(self.stream):
+        with self._turn, torch.cuda.stream(self.stream):
             self._graph.replay()
             self._done.record(self.stream)
 
@@ -142,7 +169,7 @@ class CUDALane:
         """Of the device for one launch: the mean of some in a row."""
         assert self._graph is not None
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        with torch.cuda.stream(self.stream):
+        with self._turn, torch.cuda.stream(self.stream):
             self._graph.replay()
             begin.record(self.stream)
             for _ in range(runs):
@@ -156,7 +183,7 @@ class CUDALane:
         """The lane's stream, and float32 that is float32: TF32 has ten bits of mantissa, too few for the base path."""
         # The fastest of cuDNN's kernels are found by trying all; a recording repeats what the warm-ups found.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False)
-        with torch.inference_mode(), torch.cuda.stream(self.stream), exact:
+        with self._turn, torch.inference_mode(), torch.cuda.stream(self.stream), exact:
             yield
 
 
@@ -169,9 +196,15 @@ def used_bytes(device: torch.device) -> int:
     """Memory of a device that is taken, by whomever; 0 for the CPU."""
     if device.type != "cuda":
         return 0
-    torch.cuda.empty_cache()
+    give_back()
     free, total = torch.cuda.mem_get_info(device)
     return total - free
+
+
+def give_back() -> None:
+    """Return to the devices what PyTorch keeps of their memory without using it."""
+    with _RECORDING:
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -183,7 +216,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_lost(error: BaseException) -> bool:
     """Whether an error is the driver's, after which nothing more runs on the device in this process."""
-    return isinstance(error, RuntimeError) and "CUDA error" in str(error) and not is_out_of_memory(error)
+    return isinstance(error, RuntimeError) and bool(re.search("CUDA (driver )?error", str(error))) and not is_out_of_memory(error)
 
 
 class DeviceMemoryError(Exception):

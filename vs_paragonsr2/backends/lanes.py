@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import ParagonSR2Error
 from ..graph import seam_dtype
 from .base import Plane, Session
-from .devices import DeviceMemoryError, Lane, is_lost, is_out_of_memory, memory_errors, used_bytes
+from .devices import DeviceMemoryError, Lane, give_back, is_lost, is_out_of_memory, memory_errors, used_bytes
 from .planes import Layout
 
 CHECKED_FRAMES = 3
@@ -160,6 +160,7 @@ class LanesSession(Session[FrameLane]):
             finite = True
         if self._unchecked <= 0:
             self._check = None
+            give_back()
         if not finite:
             raise NonFiniteError
 
@@ -192,12 +193,12 @@ def spread(devices: Sequence[torch.device], num_streams: int) -> list[torch.devi
 
 
 def smaller_sizes(size: tuple[int, int], step: tuple[int, int], least: int = 64) -> Iterator[tuple[int, int]]:
-    """(rows, columns) of tiles: the whole, and then the longer side halved again and again, in multiples of ``step``."""
+    """(rows, columns) of tiles: the whole, and then the longer side halved again and again, less by multiples of ``step``."""
     sides = list(size)
     while True:
         yield sides[0], sides[1]
         longer = 0 if sides[0] >= sides[1] else 1
-        half = math.ceil(sides[longer] / 2 / step[longer]) * step[longer]
+        half = size[longer] - (size[longer] - math.ceil(sides[longer] / 2)) // step[longer] * step[longer]
         if half < least or half == sides[longer]:
             return
         sides[longer] = half

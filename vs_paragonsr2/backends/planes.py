@@ -51,9 +51,10 @@ class Layout:
         spec: of the frame.
         size: (rows, columns) of a tile, as :func:`~..tiling.tile_size` has it.
         halo: luma samples (rows, columns) about a tile.
+        align: of which the tiles' places are multiples, as :func:`~..tiling.tiles` has it.
     """
 
-    def __init__(self, spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int]) -> None:
+    def __init__(self, spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int], align: tuple[int, int] = (1, 1)) -> None:
         self.spec = spec
         self.source_shapes = padded_shapes(spec.source, halo)
         """Of the planes with the halo about the whole frame."""
@@ -61,7 +62,7 @@ class Layout:
         """(rows, columns) of each plane's halo."""
         scale = spec.target.height // spec.source.height
         self.parts: list[Part] = []
-        for tile in tiles(spec, size, halo):
+        for tile in tiles(spec, size, halo, align):
             y, x = tile.target.top // scale, tile.target.left // scale
             read = [
                 (

@@ -58,7 +58,7 @@ def open_lanes(request: Request, devices: Sequence[torch.device], precision: str
 
     def build(size: tuple[int, int]) -> LanesSession:
         graph = PlanesGraph(network, tile_spec(request.spec, size), dtype=dtype, padded=True)
-        layout = Layout(request.spec, size, graph.halo)
+        layout = Layout(request.spec, size, graph.halo, alignment(request.spec, network))
         with memory_errors():
             form = fastest_form(graph, layout, devices[0], options.torch_compile)
             graphs = {device: form.on(graph, device) for device in devices}
@@ -92,10 +92,19 @@ def loaded(model: Model, alpha: float | None) -> Network:
 
 
 def sizes_of(spec: ClipSpec, network: Network) -> Iterator[tuple[int, int]]:
-    """(rows, columns) of tiles to try: the picture, then less and less. Tiles of attention windows are whole windows."""
-    step = unit(spec)
+    """(rows, columns) of tiles to try: the picture, then less and less."""
+    return smaller_sizes(tile_size(spec, (0, 0)), alignment(spec, network))
+
+
+def alignment(spec: ClipSpec, network: Network) -> tuple[int, int]:
+    """(rows, columns) of which the places of tiles are multiples: attention windows of a tile are windows of the picture.
+
+    They are approximate all the same, and ``scripts/tile_loss.py`` says how much so: through windows that are shifted and channel
+    attention an output of Photo or Pro sees the whole picture.
+    """
+    rows, columns = unit(spec)
     window = network.window or 1
-    return smaller_sizes(tile_size(spec, (0, 0)), (lcm(step[0], window), lcm(step[1], window)))
+    return lcm(rows, window), lcm(columns, window)
 
 
 def finite_check(graphs: Mapping[torch.device, PlanesGraph]) -> Check:
@@ -118,8 +127,9 @@ class Form:
 
     def on(self, graph: PlanesGraph, device: torch.device) -> PlanesGraph:
         """A copy of the graph on a device."""
-        graph = deepcopy(graph).to(device)
-        return graph.to(memory_format=torch.channels_last) if self.channels_last else graph
+        graph = deepcopy(graph)
+        # On the host, where it is done at once: lanes do not wait for what is under way on the device's own stream.
+        return (graph.to(memory_format=torch.channels_last) if self.channels_last else graph).to(device)
 
     def program(self, graph: PlanesGraph) -> Program:
         """What runs it."""
