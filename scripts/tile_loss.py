@@ -1,16 +1,14 @@
 """Measure what tiles cost where a network sees the whole picture: Photo and Pro in tiles against the same picture in one piece.
 
-    python scripts/tile_loss.py CHECKPOINT ... --data PICTURES [--pictures 2] [--json FILE]
+    python scripts/tile_loss.py CHECKPOINT ... --data PICTURES [--pictures 2] [--side 288]
 
 Tiles are those that the sessions for NVIDIA's cards take where memory is short: the picture's sides halved, aligned to the
 attention windows, with the border of the whole picture about each. On the CPU in float32, in 8-bit RGB.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -35,48 +33,36 @@ from vs_paragonsr2.tiling import tile_spec
 CPU = torch.device("cpu")
 
 
-@dataclass(frozen=True)
-class Loss:
-    """Of one picture in tiles of one size."""
-
-    model: str
-    picture: str
-    tile: str
-    psnr: float
-    """Luma PSNR in dB of the tiles against the whole; infinite where they are equal."""
-    worst: int
-    """Of all samples, in codes."""
-    mean: float
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--data", type=Path, required=True, help="a folder of pictures, which are what is upscaled")
     parser.add_argument("--pictures", type=int, default=2)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--side", type=int, default=288, help="of the square that is cut out of the middle of a picture")
     arguments = parser.parse_args()
     paths = sorted(path for path in arguments.data.glob("*.png") if not path.stem.endswith("_hr"))[: arguments.pictures]
     if not paths:
         sys.exit(f"tile_loss: --data is {arguments.data}: expected a folder with pictures, NAME.png")
     table = Table("model", "picture", "tile", "luma PSNR, dB", "worst, codes", "mean, codes")
-    losses = []
     for checkpoint in arguments.checkpoints:
         network = load_network(checkpoint)
         for path in paths:
             with Image.open(path) as picture:
-                samples = np.asarray(picture.convert("RGB"))
+                samples = middle(np.asarray(picture.convert("RGB")), arguments.side)
             for tile, result in in_tiles(network, samples):
                 if tile is None:
                     whole = result
                     continue
                 off = np.abs(result.astype(int) - whole)
-                loss = Loss(checkpoint.stem, path.stem, tile, psnr_luma(result, whole, 0), int(off.max()), float(off.mean()))
-                losses.append(loss)
-                table.add_row(loss.model, loss.picture, tile, f"{loss.psnr:.2f}", f"{loss.worst}", f"{loss.mean:.3f}")
+                figures = f"{psnr_luma(result, whole, 0):.2f}", f"{off.max()}", f"{off.mean():.3f}"
+                table.add_row(checkpoint.stem, path.stem, tile, *figures)
     Console(stderr=True).print(table)
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(loss) for loss in losses], indent=1) + "\n")
+
+
+def middle(picture: Picture, side: int) -> Picture:
+    """A square out of the middle, or what there is of it."""
+    top, left = (max(length - side, 0) // 2 for length in picture.shape[:2])
+    return picture[top : top + side, left : left + side]
 
 
 def in_tiles(network: Network, picture: Picture) -> Iterator[tuple[str | None, Picture]]:

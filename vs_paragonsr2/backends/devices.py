@@ -4,6 +4,7 @@ import ctypes
 import re
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,6 +84,10 @@ class Lane(Protocol):
         """Run something else in the queue, once."""
         ...
 
+    def milliseconds(self, runs: int = 10) -> float:
+        """Of the device for one launch: the mean of some in a row."""
+        ...
+
 
 class CPULane:
     """The same on the CPU, where work is done by whoever launches it."""
@@ -110,6 +115,12 @@ class CPULane:
     @torch.inference_mode()
     def now[T](self, work: Callable[[], T]) -> T:
         return work()
+
+    def milliseconds(self, runs: int = 10) -> float:
+        began = time.perf_counter()
+        for _ in range(runs):
+            self.launch()
+        return (time.perf_counter() - began) / runs * 1000
 
 
 def own_stream(device: torch.device) -> tuple[torch.cuda.Stream, threading.Lock]:
@@ -166,7 +177,6 @@ class CUDALane:
         return result
 
     def milliseconds(self, runs: int = 10) -> float:
-        """Of the device for one launch: the mean of some in a row."""
         assert self._graph is not None
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         with self._turn, torch.cuda.stream(self.stream):

@@ -52,12 +52,21 @@ class FrameLane:
         lane.record(self._work)
 
     def _work(self) -> None:
+        self.upload()
+        self.download(self.compute())
+
+    def upload(self) -> None:
+        """The host's planes to the device."""
         for device, host in zip(self._source, self._source_host, strict=True):
             device.copy_(host, non_blocking=True)
-        for host, device in zip(self._target_host, self._results(), strict=True):
+
+    def download(self, planes: Sequence[Tensor]) -> None:
+        """The device's planes to the host."""
+        for host, device in zip(self._target_host, planes, strict=True):
             host.copy_(device, non_blocking=True)
 
-    def _results(self) -> Sequence[Tensor]:
+    def compute(self) -> Sequence[Tensor]:
+        """The target's planes, of what has been uploaded."""
         if not self._target:
             (tile,) = self._tiles()
             return self._program(*tile)

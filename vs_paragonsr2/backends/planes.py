@@ -56,6 +56,7 @@ class Layout:
 
     def __init__(self, spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int], align: tuple[int, int] = (1, 1)) -> None:
         self.spec = spec
+        self.size = size
         self.source_shapes = padded_shapes(spec.source, halo)
         """Of the planes with the halo about the whole frame."""
         self.margins = [(halo[0] // rows, halo[1] // columns) for rows, columns in plane_ratios(spec.source)]
