@@ -143,6 +143,11 @@ def test_an_engine_on_disk_serves_at_once(double: Double) -> None:
     assert double.built == [(128, 128)]
     again = room.open_session(request())
     assert double.built == [(128, 128)]
+    (path,) = cache.cache_folder().glob("*.engine")
+    path.write_bytes(path.read_bytes()[:-1])
+    double.ready.clear()
+    served = room.open_session(request())  # and is not waited for where it is damaged
+    assert "is being built" in next(served.take_notes())
     assert [type(s.current).__name__ for s in (first, again)] == ["LanesSession"] * 2
     assert "TensorRT for RTX" in next(again.take_notes())
 

@@ -1,5 +1,6 @@
 """The PyTorch backend on CPU tensors: lanes, tiles and what goes wrong. Only the recording of CUDA graphs is left out here."""
 
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -234,6 +235,22 @@ def test_frames_in_flight_do_not_mix() -> None:
     alone = [result_of(session, planes) for planes in frames]
     with ThreadPoolExecutor(6) as pool:
         assert all(map(equal, pool.map(lambda planes: result_of(session, planes), frames), alone))
+
+
+def test_memory_is_given_back_once_nobody_has_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A double of a lane that, as on a card, keeps what it has recorded and not who asked for it."""
+
+    class Forgetful(CPULane):
+        def record(self, work: Callable[[], None]) -> None:
+            work()
+
+    monkeypatch.setattr(torch_room, "lane_on", Forgetful)
+    session = torch_room.open_session(request(num_streams=2))
+    held = [weakref.ref(lane) for lane in session.current.lanes]  # type: ignore[attr-defined]
+    left: list[int] = []
+    monkeypatch.setattr(lanes, "give_back", lambda: left.append(sum(lane() is not None for lane in held)))
+    session.take_over(torch_room.open_session(request()).current, "another one")
+    assert left == [0]
 
 
 def test_lanes_are_spread_over_devices() -> None:

@@ -206,15 +206,19 @@ def used_bytes(device: torch.device) -> int:
     """Memory of a device that is taken, by whomever; 0 for the CPU."""
     if device.type != "cuda":
         return 0
-    give_back()
+    with _RECORDING:
+        torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info(device)
     return total - free
 
 
 def give_back() -> None:
-    """Return to the devices what PyTorch keeps of their memory without using it."""
-    with _RECORDING:
-        torch.cuda.empty_cache()
+    """Return to the devices what PyTorch keeps of their memory without using it. Never waits: who records does so first anyway."""
+    if _RECORDING.acquire(blocking=False):
+        try:
+            torch.cuda.empty_cache()
+        finally:
+            _RECORDING.release()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """Frames through lanes: planes up, tiles through a program, planes down, all recorded once for each lane."""
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -142,6 +143,11 @@ class LanesSession(Session[FrameLane]):
         self._check = check
         self._unchecked = CHECKED_FRAMES * len(lanes) if check else 0
         self._lost: str | None = None
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            vars(self).clear()  # to PyTorch first, which gives back what it has
+            give_back()
 
     def _run(self, slot: FrameLane, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
         if self._lost:

@@ -45,7 +45,8 @@ def open_session(request: Request) -> SwitchingSession:
     dtype_of(precision)
     build = partial(open_engines, request, devices, precision, runtime)
     whole = tile_size(request.spec, (0, 0))
-    if options.wait or all(engine_path(request, whole, precision, runtime, device).exists() for device in devices):
+    paths = [engine_path(request, whole, precision, runtime, device) for device in devices]
+    if options.wait or all(load_kept(path, unpack) is not None for path in paths):
         session = with_exact(build(), request, devices)
         session.notes.append(runtime.name)
         return session
