@@ -2,12 +2,22 @@
 
     python scripts/gpu_check.py [--quick] [--out benchmarks] [--device cpu]
 
-Needs PyTorch, numpy and safetensors; VapourSynth for frames through the filter, and Torch-TensorRT for its engines, where they are
-installed. ``--device cpu --quick`` goes through the same parts on CPU tensors; no figure of it says anything of a card.
+Needs PyTorch and numpy; safetensors for the weights that ship, in place of which random ones take the same time; VapourSynth for
+frames through the filter, and Torch-TensorRT for its engines. What is not installed is left out. ``--device cpu --quick`` goes
+through the same parts on CPU tensors; no figure of it says anything of a card.
+
+Three tables. ``correctness``: each session against the plain network in float64. ``device``: milliseconds of one frame and of its
+stages alone, each as a CUDA graph, and what they come to of what was measured of the card: ``up_share`` and ``down_share`` of the
+bus, ``arithmetic_share`` of the rate of half-precision products, ``traffic_share`` of the card's copies. For the latter two,
+multiply-adds and bytes are counted operator by operator: what fuses operators moves fewer bytes, and may pass 1. ``frames``: those
+a second with so many lanes, ``fps`` of the session alone and ``filter_fps`` through VapourSynth; ``host_share`` is how much of a
+lane's time goes into the copies on the host. ``naive`` is what the field does: RGB floats up, the plain network in half precision,
+RGB floats down, and wait, frame by frame; ratios are to that.
 """
 
 import argparse
 import json
+import math
 import re
 import statistics
 import sys
@@ -27,17 +37,24 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from vs_paragonsr2.backends import Options, Request, Session, load_backend  # noqa: E402
+from vs_paragonsr2.backends import Options, Request, load_backend  # noqa: E402
 from vs_paragonsr2.backends.base import Plane  # noqa: E402
-from vs_paragonsr2.backends.devices import CUDALane, driver_version  # noqa: E402
+from vs_paragonsr2.backends.devices import Lane, driver_version, lane_on  # noqa: E402
 from vs_paragonsr2.backends.lanes import LanesSession  # noqa: E402
+from vs_paragonsr2.backends.planes import padded_shapes  # noqa: E402
 from vs_paragonsr2.backends.reference import ReferenceSession  # noqa: E402
 from vs_paragonsr2.backends.switch import SwitchingSession, test_picture  # noqa: E402
 from vs_paragonsr2.checkpoint import load_network  # noqa: E402
 from vs_paragonsr2.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting  # noqa: E402
 from vs_paragonsr2.errors import ParagonSR2Error  # noqa: E402
-from vs_paragonsr2.network import ParagonSR2  # noqa: E402
+from vs_paragonsr2.graph import PlanesGraph, seam_dtype  # noqa: E402
+from vs_paragonsr2.network import VARIANTS, ParagonSR2  # noqa: E402
+from vs_paragonsr2.operations import count  # noqa: E402
+from vs_paragonsr2.tiling import tile_spec  # noqa: E402
 from vs_paragonsr2.weights import Model, find_model  # noqa: E402
+
+TIMED = ("realtime", "stream")
+"""Variants that are timed; the others, of which a frame takes long, are checked unless it is to be quick."""
 
 SECONDS = 420
 """After which nothing new is begun."""
@@ -56,8 +73,10 @@ class Plan:
     """(height, width) that are compared."""
     lanes: tuple[int, ...]
     frames: int
+    """At most, where they take little time."""
     backends: tuple[str, ...]
     deadline: float
+    quick: bool
 
     @property
     def is_late(self) -> bool:
@@ -76,11 +95,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = check(plan, models(Path(folder)))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / f"{re.sub(r'[^A-Za-z0-9]+', '-', found['device']['name']).strip('-')}.json"
+    path = arguments.out / f"{re.sub(r'[^A-Za-z0-9]+', '-', found['card']['name']).strip('-')}.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
-    for title in ("correctness", "speed"):
+    for title in ("correctness", "device", "frames"):
         sys.stderr.write(f"\n{title}\n{table(found[title])}\n")
-    sys.stderr.write(f"\n{json.dumps(found['device'])}\n{json.dumps(found['ceilings'])}\n{path}\n")
+    sys.stderr.write(f"\n{json.dumps(found['card'])}\n{json.dumps(found['ceilings'])}\n{path}\n")
     if not all(row.get("right", False) for row in found["correctness"]):
         sys.exit("gpu_check: a session is not right, or did not open")
 
@@ -90,16 +109,16 @@ def plan_of(device: str, quick: bool) -> Plan:
     backends = ("torch", *(("tensorrt",) if device == "cuda" and find_spec("torch_tensorrt") else ()))
     deadline = time.monotonic() + SECONDS
     if quick:
-        return Plan(device, ((32, 48),), (24, 32), (2,), 6, backends, deadline)
-    return Plan(device, ((720, 1280), (1080, 1920)), (96, 128), (1, 2, 4, 8), 300, backends, deadline)
+        return Plan(device, ((32, 48),), (24, 32), (1, 2), 6, backends, deadline, quick)
+    return Plan(device, ((720, 1280), (1080, 1920)), (96, 128), (1, 2, 3, 4, 6, 8), 300, backends, deadline, quick)
 
 
 def models(folder: Path) -> dict[str, Model]:
-    """Realtime and Stream at 2x: what ships, or else random weights, which take the same time."""
-    found = {}
-    for name in ("realtime", "stream"):
+    """All variants at 2x: what ships and can be read, or else random weights, which take the same time."""
+    found: dict[str, Model] = {}
+    for name in VARIANTS:
         try:
-            found[name] = find_model(name, 2)
+            found[name] = find_model(name if find_spec("safetensors") else folder / "none.pth", 2)
         except ParagonSR2Error:
             torch.manual_seed(0)
             path = folder / f"{name}.pth"
@@ -110,13 +129,17 @@ def models(folder: Path) -> dict[str, Model]:
 
 def check(plan: Plan, which: dict[str, Model]) -> Row:
     """Correctness first, then the tables; what there was no time for says so."""
-    correctness = [row for name, model in which.items() for row in errors(plan, name, model)]
-    limits = ceilings(torch.device(plan.device))
-    speed = [row for name, model in which.items() for size in plan.sizes for row in times(plan, name, model, size, limits)]
-    return {"device": device_facts(plan.device), "ceilings": limits, "correctness": correctness, "speed": speed}
+    correctness = [row for name in (TIMED if plan.quick else which) for row in errors(plan, name, which[name])]
+    limits = ceilings(torch.device(plan.device), plan.quick)
+    found: Row = {"card": card_facts(plan.device), "ceilings": limits, "correctness": correctness, "device": [], "frames": []}
+    for name in TIMED:
+        for size in plan.sizes:
+            for table_name, row in times(plan, name, which[name], size, limits):
+                found[table_name].append(row)
+    return found
 
 
-def device_facts(device: str) -> Row:
+def card_facts(device: str) -> Row:
     """What ran it."""
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     return {"name": name, "driver": driver_version(), "torch": torch.__version__, "cuda": torch.version.cuda}
@@ -146,7 +169,7 @@ def blank(spec: ClipSpec) -> list[Plane]:
 
 def errors(plan: Plan, name: str, model: Model) -> Iterable[Row]:
     """Each session in each precision against the plain network in float64, in steps of 8 bits."""
-    for bits in (8, 10):
+    for bits in (8, 10) if name in TIMED else (8,):
         spec = clip_spec(plan.checked, bits)
         planes, exact = test_picture(spec), blank(spec)
         ReferenceSession(load_network(model.path).double(), spec, torch.device("cpu"), 1, np.float64).run(planes, exact)
@@ -164,106 +187,149 @@ def errors(plan: Plan, name: str, model: Model) -> Iterable[Row]:
                 yield {**row, "mean": float(off.mean()), "worst": float(off.max()), "right": bool(off.max() <= 1)}
 
 
-def ceilings(device: torch.device) -> Row:
+def ceilings(device: torch.device, quick: bool) -> Row:
     """Measured: copies within the device and over the bus in GB/s, products of half-precision matrices in TFLOP/s."""
-    if device.type != "cuda":
-        return {}
-    n = 1 << 28
+    n, side = (1 << 20, 128) if quick else (1 << 28, 8192)
     a, b = (torch.empty(n, dtype=torch.uint8, device=device) for _ in range(2))
-    host = torch.empty(n, dtype=torch.uint8, pin_memory=True)
-    x = torch.randn(8192, 8192, dtype=torch.float16, device=device)
+    host = lane_on(device).host((n,), torch.uint8)
+    x = torch.randn(side, side, device=device).half()
     return {
-        "copy": 2 * n / _milliseconds(lambda: b.copy_(a)) / 1e6,
-        "up": n / _milliseconds(lambda: a.copy_(host, non_blocking=True)) / 1e6,
-        "down": n / _milliseconds(lambda: host.copy_(a, non_blocking=True)) / 1e6,
-        "half_tflops": 2 * 8192**3 / _milliseconds(lambda: x @ x) / 1e9,
+        "copy": 2 * n / milliseconds(device, lambda: b.copy_(a)) / 1e6,
+        "up": n / milliseconds(device, lambda: a.copy_(host, non_blocking=True)) / 1e6,
+        "down": n / milliseconds(device, lambda: host.copy_(a, non_blocking=True)) / 1e6,
+        "half_tflops": 2 * side**3 / milliseconds(device, lambda: x @ x) / 1e9,
     }
 
 
-def _milliseconds(work: Callable[[], object], runs: int = 10) -> float:
-    """The median of some runs, by events."""
+def milliseconds(device: torch.device, work: Callable[[], object], runs: int = 10) -> float:
+    """The median of some runs, by events; on a CPU by the clock."""
     taken = []
     for _ in range(runs + 3):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        work()
-        end.record()
-        end.synchronize()
-        taken.append(begin.elapsed_time(end))
+        if device.type == "cuda":
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            work()
+            end.record()
+            end.synchronize()
+            taken.append(begin.elapsed_time(end))
+        else:
+            began = time.perf_counter()
+            work()
+            taken.append((time.perf_counter() - began) * 1000)
     return statistics.median(taken[3:])
 
 
-def times(plan: Plan, name: str, model: Model, size: tuple[int, int], limits: Row) -> Iterable[Row]:
-    """A row for the naive way, and one for each session and number of lanes."""
+def times(plan: Plan, name: str, model: Model, size: tuple[int, int], limits: Row) -> Iterable[tuple[str, Row]]:
+    """Rows for the tables ``device`` and ``frames``: the naive way, and each session with each number of lanes."""
     spec = clip_spec(size)
     row: Row = {"model": name, "source": f"{size[1]}x{size[0]}"}
     if plan.is_late:
-        yield {**row, "fault": "no time left"}
+        yield "frames", {**row, "fault": "no time left"}
         return
-    naive = naive_fps(plan, model, spec)
-    yield {**row, "way": "naive", "fps": naive}
+    naive = naive_way(plan, model, spec)
+    fps = naive.pop("fps")
+    yield "device", {**row, "way": "naive", **naive}
+    yield "frames", {**row, "way": "naive", "fps": fps}
     for backend in plan.backends:
-        for lanes in plan.lanes:
-            if plan.is_late:
-                yield {**row, "way": backend, "lanes": lanes, "fault": "no time left"}
-                continue
-            try:
-                session = opened(plan, backend, model, spec, lanes)
-                timed = timed_session(plan, session, spec, limits)
-            except Exception as error:
-                yield {**row, "way": backend, "lanes": lanes, "fault": f"{type(error).__name__}: {error}"[:200]}
-                continue
-            yield {**row, "way": backend, "lanes": lanes, **timed, "ratio": timed["fps"] / naive}
+        if plan.is_late:
+            yield "frames", {**row, "way": backend, "fault": "no time left"}
+            continue
+        try:
+            inner = opened(plan, backend, model, spec, max(plan.lanes)).current
+            assert isinstance(inner, LanesSession)
+            device = device_times(inner, model, limits)
+            yield "device", {**row, "way": backend, **device, "ratio": naive["device_ms"] / device["device_ms"]}
+            for lanes in plan.lanes:
+                if plan.is_late:
+                    yield "frames", {**row, "way": backend, "lanes": lanes, "fault": "no time left"}
+                    continue
+                timed = frame_rates(plan, inner, lanes, device["device_ms"])
+                best = timed.get("filter_fps", timed["fps"])
+                yield "frames", {**row, "way": backend, "lanes": lanes, **timed, "ratio": best / fps}
+        except Exception as error:
+            yield "frames", {**row, "way": backend, "fault": f"{type(error).__name__}: {error}"[:200]}
 
 
-def timed_session(plan: Plan, session: SwitchingSession, spec: ClipSpec, limits: Row) -> Row:
-    """Of one session: the device's time, the host's, frames per second through the session and its memory."""
-    inner = session.current
-    assert isinstance(inner, LanesSession)
-    lane, planes, out = inner.lanes[0], test_picture(spec), blank(spec)
-    timed: Row = {"tiles": len(inner.layout.parts), "mib": session.device_bytes / 2**20}
-    if isinstance(lane.lane, CUDALane):
-        timed["device_ms"] = lane.lane.milliseconds(20)
-        up, down = (sum(plane.nbytes for plane in group) for group in (planes, out))
-        timed["bus_share"] = (up / limits["up"] + down / limits["down"]) / 1e6 / timed["device_ms"]
+def device_times(session: LanesSession, model: Model, limits: Row) -> Row:
+    """Of one frame on the device, whole and in stages, and how near each comes to what was measured of the card."""
+    lane, spec, layout = session.lanes[0], session.spec, session.layout
+    lane.take_in(test_picture(spec))
+    results: list[torch.Tensor] = []
+
+    def compute() -> None:
+        results[:] = lane.compute()
+
+    stages: dict[str, tuple[Lane, float]] = {}
+    for name, work in (("up", lane.upload), ("compute", compute), ("down", lambda: lane.download(results))):
+        queue = lane_on(lane.lane.device)
+        queue.record(work)
+        stages[name] = queue, queue.milliseconds(20)  # the queue keeps what its recording wrote
+    up, compute_ms, down = (ms for _, ms in stages.values())
+    tile = tile_spec(spec, layout.size)
+    graph = PlanesGraph(load_network(model.path), tile, dtype=torch.float16, padded=True)
+    planes = (torch.empty(1, 1, *shape, dtype=seam_dtype(spec.source)) for shape in padded_shapes(tile.source, graph.halo))
+    one, tiles = count(graph, *planes), len(layout.parts)
+    up_bytes, down_bytes = (
+        sum(math.prod(shape) for shape in shapes) * np.dtype(fmt.dtype).itemsize
+        for shapes, fmt in ((layout.source_shapes, spec.source), (spec.target.shapes, spec.target))
+    )
+    return {
+        "tiles": tiles,
+        "mib": session.device_bytes / 2**20 / len(session.lanes),
+        "device_ms": lane.lane.milliseconds(20),
+        "up_ms": up,
+        "up_share": up_bytes / up / 1e6 / limits["up"],
+        "compute_ms": compute_ms,
+        "arithmetic_share": 2 * one.multiply_adds * tiles / compute_ms / 1e9 / limits["half_tflops"],
+        "traffic_share": one.bytes_moved * tiles / compute_ms / 1e6 / limits["copy"],
+        "down_ms": down,
+        "down_share": down_bytes / down / 1e6 / limits["down"],
+    }
+
+
+def frame_rates(plan: Plan, session: LanesSession, lanes: int, device_ms: float) -> Row:
+    """Frames per second through some of a session's lanes, the host's part in them, and their memory."""
+    some, spec = iter(session.lanes), session.spec
+    session = LanesSession(session.layout, lambda device: next(some), [lane.lane.device for lane in session.lanes[:lanes]])
+    frames = max(2 * lanes, min(plan.frames, int(1500 / device_ms)))
+    planes, out, lane = test_picture(spec), blank(spec), session.lanes[0]
     began = time.perf_counter()
     for _ in range(5):
         lane.take_in(planes)
         lane.hand_out(out)
-    timed["host_ms"] = (time.perf_counter() - began) / 5 * 1000
-    timed["fps"] = frames_per_second(plan, session, spec, len(inner.lanes))
-    timed["host_share"] = timed["host_ms"] / 1000 * timed["fps"] / len(inner.lanes)
+    timed: Row = {"host_ms": (time.perf_counter() - began) / 5 * 1000}
+    timed["fps"] = frames_per_second(frames, session, lanes)
+    timed["host_share"] = timed["host_ms"] / 1000 * timed["fps"] / lanes
     if find_spec("vapoursynth"):
-        timed["filter_fps"] = filter_fps(plan, session, spec, len(inner.lanes))
+        timed["filter_fps"] = filter_fps(frames, session, lanes)
     return timed
 
 
-def frames_per_second(plan: Plan, session: Session, spec: ClipSpec, threads: int) -> float:  # type: ignore[type-arg]
+def frames_per_second(frames: int, session: LanesSession, threads: int) -> float:
     """As VapourSynth's threads ask for them, into planes of their own."""
-    planes, mine = test_picture(spec), threading.local()
+    planes, mine = test_picture(session.spec), threading.local()
 
     def one(_: int) -> None:
         if not hasattr(mine, "out"):
-            mine.out = blank(spec)
+            mine.out = blank(session.spec)
         session.run(planes, mine.out)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(one, range(threads * 4)))
         began = time.perf_counter()
-        list(pool.map(one, range(plan.frames)))
-        return plan.frames / (time.perf_counter() - began)
+        list(pool.map(one, range(frames)))
+        return frames / (time.perf_counter() - began)
 
 
-def filter_fps(plan: Plan, session: SwitchingSession, spec: ClipSpec, lanes: int) -> float:
+def filter_fps(frames: int, session: LanesSession, lanes: int) -> float:
     """Through VapourSynth and the filter's own lanes, from a clip that costs nothing, with the session that is open."""
     import vapoursynth as vs
 
     from vs_paragonsr2.filter import in_lanes
     from vs_paragonsr2.frames import new_frame, planes_of
 
-    source = vs.core.std.BlankClip(
-        format=vs.YUV420P8, width=spec.source.width, height=spec.source.height, length=plan.frames, keep=True
-    )
+    spec = session.spec
+    source = vs.core.std.BlankClip(format=vs.YUV420P8, width=spec.source.width, height=spec.source.height, length=frames, keep=True)
 
     class Opened:
         def frame(self, n: int, frame: vs.VideoFrame) -> vs.VideoFrame:
@@ -271,33 +337,40 @@ def filter_fps(plan: Plan, session: SwitchingSession, spec: ClipSpec, lanes: int
             session.run(planes_of(frame), planes_of(out))
             return out
 
-    lanes = min(lanes, plan.frames, vs.core.num_threads)
+    lanes = min(lanes, vs.core.num_threads)
     clip = in_lanes(source, spec.target, source.format, Opened(), lanes)  # type: ignore[arg-type]
     began = time.perf_counter()
     for frame in clip.frames(prefetch=2 * lanes, close=True):
         del frame
-    return plan.frames / (time.perf_counter() - began)
+    return frames / (time.perf_counter() - began)
 
 
-def naive_fps(plan: Plan, model: Model, spec: ClipSpec) -> float:
-    """As the field does it: RGB floats up, the plain network in half precision, RGB floats down, and wait, frame by frame."""
+def naive_way(plan: Plan, model: Model, spec: ClipSpec) -> Row:
+    """RGB floats up, the plain network in half precision (on a CPU in single), RGB floats down, and wait, frame by frame."""
+    device = torch.device(plan.device)
     dtype = torch.float16 if plan.device == "cuda" else torch.float32
-    network = load_network(model.path).to(plan.device, dtype)
+    if plan.device == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+    network = load_network(model.path).to(device, dtype)
     rgb = np.random.default_rng(0).random((3, spec.source.height, spec.source.width), np.float32)
     out = np.empty((3, spec.target.height, spec.target.width), np.float32)
 
     @torch.inference_mode()
     def one() -> None:
-        result = network(torch.from_numpy(rgb)[None].to(plan.device).to(dtype))
+        result = network(torch.from_numpy(rgb)[None].to(device).to(dtype))
         out[...] = result[0].float().cpu().numpy()
 
-    frames = max(3, plan.frames // 10)
-    for _ in range(3):
-        one()
+    device_ms = milliseconds(device, one, 5)
+    x = torch.from_numpy(rgb)[None].to(device).to(dtype)
+    compute_ms = milliseconds(device, torch.inference_mode()(lambda: network(x)), 5)
+    frames = max(3, min(plan.frames, int(1500 / device_ms)))
     began = time.perf_counter()
     for _ in range(frames):
         one()
-    return frames / (time.perf_counter() - began)
+    fps = frames / (time.perf_counter() - began)
+    mib = (torch.cuda.max_memory_allocated(device) - before) / 2**20 if plan.device == "cuda" else 0.0
+    return {"mib": mib, "device_ms": device_ms, "compute_ms": compute_ms, "fps": fps}
 
 
 def table(rows: list[Row]) -> str:

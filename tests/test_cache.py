@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import filelock
 import pytest
 
 from vs_paragonsr2 import ParagonSR2Error, cache
@@ -104,6 +105,20 @@ def test_of_several_that_need_an_entry_at_once_one_makes_it() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(ask, range(4))) == 1
+
+
+def test_what_came_about_in_passing_is_kept_unless_somebody_else_is_at_it(folder: Path) -> None:
+    path = cache.entry_path("test", "a")
+    assert cache.load_kept(path, bytes) is None
+    cache.keep(path, b"first")
+    with filelock.FileLock(f"{path}.lock"):
+        cache.keep(path, b"second")
+    assert cache.load_kept(path, bytes) == b"first"
+    cache.keep(path, b"third")
+    assert path.read_bytes() == b"third"
+    for name in "bcd":
+        get(name)
+    assert len(list(folder.glob("*.test"))) == 3  # it counts like any other
 
 
 def test_a_disk_that_is_full_makes_once_and_keeps_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

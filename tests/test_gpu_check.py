@@ -16,18 +16,37 @@ def test_it_goes_through_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     gpu_check.main()
     found = json.loads((tmp_path / "CPU.json").read_text())
     assert len(found["correctness"]) == 8 and all(row["right"] for row in found["correctness"])
-    assert {row["model"] for row in found["speed"]} == {"realtime", "stream"}
-    for row in found["speed"]:
-        assert row["fps"] > 0
-        if row["way"] == "torch":
-            assert row["filter_fps"] > 0 and row["ratio"] > 0 and "device_ms" not in row  # no card, no time of a card
+    assert all(value > 0 for value in found["ceilings"].values())
+    for name in ("realtime", "stream"):
+        naive, torch_row = (row for row in found["device"] if row["model"] == name)
+        assert naive["way"] == "naive" and naive["device_ms"] > 0
+        figures = {"device_ms", "up_ms", "compute_ms", "down_ms", "up_share", "arithmetic_share", "traffic_share", "down_share"}
+        assert all(torch_row[figure] > 0 for figure in {*figures, "ratio"})
+        frames = [row for row in found["frames"] if row["model"] == name]
+        assert [row.get("lanes") for row in frames] == [None, 1, 2]
+        assert all(row["fps"] > 0 for row in frames)
+        assert all(row[figure] > 0 for row in frames[1:] for figure in ("filter_fps", "host_share", "ratio"))
+
+
+def test_multiply_adds_are_those_of_the_graph() -> None:
+    """On a device that does a TFLOP and a GB a second: between those of the body without the border, and a few times that."""
+    spec = gpu_check.clip_spec((24, 32))
+    model = gpu_check.find_model("realtime", 2)
+    session = gpu_check.opened(gpu_check.plan_of("cpu", True), "torch", model, spec).current
+    row = gpu_check.device_times(session, model, {"up": 1.0, "down": 1.0, "copy": 1.0, "half_tflops": 1.0})
+    network = gpu_check.load_network(model.path)
+    pixels = (24 + 2 * network.radius) * (32 + 2 * network.radius)
+    weights = sum(p.numel() for key, p in network.named_parameters() if "body" in key and "weight" in key)
+    counted = row["arithmetic_share"] * row["compute_ms"] * 1e9 / 2
+    assert weights * 24 * 32 < counted < 4 * weights * pixels
+    assert row["down_share"] * row["down_ms"] * 1e6 == pytest.approx(4 * 24 * 32 * 1.5)
 
 
 def test_what_there_is_no_time_for_says_so() -> None:
     plan = gpu_check.plan_of("cpu", True)
     late = replace(plan, deadline=0)
     assert list(gpu_check.times(late, "realtime", gpu_check.find_model("realtime", 2), (64, 96), {})) == [
-        {"model": "realtime", "source": "96x64", "fault": "no time left"}
+        ("frames", {"model": "realtime", "source": "96x64", "fault": "no time left"})
     ]
 
 
@@ -38,8 +57,20 @@ def test_without_a_card_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
         gpu_check.main()
 
 
-def test_it_needs_neither_filelock_nor_platformdirs_nor_rich() -> None:
-    """On a machine that has PyTorch, numpy and safetensors alone."""
-    code = "import sys; sys.modules.update(dict.fromkeys(('filelock', 'platformdirs', 'rich', 'openvino'))); import gpu_check"
-    scripts = Path(gpu_check.__file__).parent
-    subprocess.run([sys.executable, "-c", code], cwd=scripts, check=True)
+BARE = """
+import sys
+sys.modules.update(dict.fromkeys(("safetensors", "filelock", "packaging", "platformdirs", "rich", "openvino", "vapoursynth")))
+import gpu_check
+from pathlib import Path
+found = gpu_check.models(Path(sys.argv[1]))
+assert [model.path.suffix for model in found.values()] == [".pth"] * 4
+plan = gpu_check.plan_of("cpu", True)
+assert all(row["right"] for row in gpu_check.errors(plan, "realtime", found["realtime"]))
+rows = dict(gpu_check.times(plan, "realtime", found["realtime"], (32, 48), gpu_check.ceilings(gpu_check.torch.device("cpu"), True)))
+assert rows["frames"]["fps"] > 0 and "filter_fps" not in rows["frames"]
+"""
+
+
+def test_pytorch_and_numpy_suffice(tmp_path: Path) -> None:
+    """Where nothing else is installed, with random weights."""
+    subprocess.run([sys.executable, "-c", BARE, str(tmp_path)], cwd=Path(gpu_check.__file__).parent, check=True)

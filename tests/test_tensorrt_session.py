@@ -44,6 +44,7 @@ class Double:
         self.ready.set()
         self.faults: list[Exception] = []
         self.refused = 0
+        self.kernels: list[bytes | None] = []
 
     def build(self, graph: EngineGraph) -> bytes:
         assert self.ready.wait(60)
@@ -52,20 +53,25 @@ class Double:
         self.built.append((graph.sources[0].height, graph.sources[0].width))
         return b"engine"
 
-    def load(self, data: bytes, graph: EngineGraph, runtime: Runtime) -> "DoubleEngine":
+    def load(self, data: bytes, graph: EngineGraph, runtime: Runtime, kernels: bytes | None) -> "DoubleEngine":
         assert data == b"engine"
+        self.kernels.append(kernels)
         if self.refused:
             self.refused -= 1
             raise EngineError("refused")
-        return DoubleEngine(graph)
+        return DoubleEngine(graph, None if kernels else b"kernels")
 
 
 class DoubleEngine:
-    def __init__(self, graph: EngineGraph) -> None:
+    def __init__(self, graph: EngineGraph, kernels: bytes | None) -> None:
         self.graph = graph
+        self.kernels = kernels
 
     def program(self) -> Any:
         return lambda *planes: through_engine(self.graph, planes)
+
+    def new_kernels(self) -> bytes | None:
+        return self.kernels
 
 
 def through_engine(graph: EngineGraph, planes: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
@@ -141,8 +147,26 @@ def test_an_engine_on_disk_serves_at_once(double: Double) -> None:
     assert double.built == [(128, 128)]
     again = room.open_session(request())
     assert double.built == [(128, 128)]
+    (path,) = cache.cache_folder().glob("*.engine")
+    path.write_bytes(path.read_bytes()[:-1])
+    double.ready.clear()
+    served = room.open_session(request())  # and is not waited for where it is damaged
+    assert "is being built" in next(served.take_notes())
     assert [type(s.current).__name__ for s in (first, again)] == ["LanesSession"] * 2
     assert "TensorRT for RTX" in next(again.take_notes())
+
+
+def test_kernels_for_the_card_are_kept_and_brought_along(double: Double) -> None:
+    for _ in range(2):
+        room.open_session(request(wait=True))
+    assert double.kernels == [None, b"kernels"]
+    (kept,) = cache.cache_folder().glob("*.kernels")
+    kept.write_bytes(kept.read_bytes()[:-1])
+    room.open_session(request(wait=True))
+    assert double.kernels[2:] == [None]
+    assert unpack(kept.read_bytes()) == b"kernels"  # written anew
+    assert {entry.kind for entry in cache.entries(cache.cache_folder())} == {"TensorRT"}
+    assert len(cache.entries(cache.cache_folder())) == 2
 
 
 def test_an_engine_that_the_runtime_refuses_is_built_again_once(double: Double) -> None:
@@ -224,7 +248,7 @@ def build(graph):
     return b"engine" * 1000
 
 room.build_engine = build
-room.Engine = lambda data, graph, runtime: data
+room.Engine = lambda data, graph, runtime, kernels: data
 assert room.load_engine(folder / "key.engine", None, None) == b"engine" * 1000
 """
 

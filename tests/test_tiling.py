@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from plain import SUBSAMPLINGS, make_spec, random_network, random_samples, sums
 from torch import Tensor
 
+from vs_paragonsr2.backends.lanes import smaller_sizes
 from vs_paragonsr2.colour import ClipSpec, ColourFamily
 from vs_paragonsr2.errors import ParagonSR2Error
 from vs_paragonsr2.graph import PlanesCore
@@ -180,6 +181,20 @@ def test_tiles_cover_the_picture_once_asked_for_any_size(length: int) -> None:
             assert tile.source.top >= 0 and tile.source.top + tile.source.height <= length
         assert rows.min() == 1
         assert len(cut) == -(-length // size[0]) == -(-length // min(side, length))
+
+
+@pytest.mark.parametrize("length", [64, 90, 100, 540, 1080])
+def test_tiles_begin_where_attention_windows_of_the_picture_do(length: int) -> None:
+    spec = make_spec(2, (length, 64))
+    for size in smaller_sizes((length, 64), (16, 16)):
+        rows = np.zeros(2 * length, int)
+        for tile in tiles(spec, size, (32, 32), (16, 16)):
+            assert tile.target.top % 32 == tile.target.left % 32 == 0
+            rows[tile.target.slices[0]] += 1
+        assert rows.min() == 1
+    if length > 80:
+        with pytest.raises(ParagonSR2Error, match=rf"expected \({length}, 64\) less multiples of \(16, 16\)"):
+            tiles(spec, (length - 8, 64), (32, 32), (16, 16))
 
 
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)

@@ -1,9 +1,11 @@
 """The PyTorch backend on CPU tensors: lanes, tiles and what goes wrong. Only the recording of CUDA graphs is left out here."""
 
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from route import clip_of, planes_at
 from test_filter import equal, noise
 from test_graph import smooth_samples
 from test_route import assert_same
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import vs_paragonsr2.backends as backends_room
 import vs_paragonsr2.backends.torch as torch_room
@@ -22,9 +26,9 @@ from vs_paragonsr2 import ParagonSR2Error, upscale
 from vs_paragonsr2.backends import Options, Request, lanes, switch
 from vs_paragonsr2.backends.base import Plane, Session
 from vs_paragonsr2.backends.devices import CPULane, Lane, is_lost, is_out_of_memory
-from vs_paragonsr2.backends.planes import Layout
+from vs_paragonsr2.backends.planes import Layout, padded_shapes
 from vs_paragonsr2.colour import ClipSpec
-from vs_paragonsr2.graph import PlanesGraph
+from vs_paragonsr2.graph import PlanesGraph, seam_dtype
 from vs_paragonsr2.sessions import SESSIONS
 from vs_paragonsr2.tiling import tile_spec
 from vs_paragonsr2.weights import find_model
@@ -81,6 +85,60 @@ def test_tiles_have_no_seams(spec: ClipSpec) -> None:
             off = np.abs(a.astype(int) - b.astype(int))
             assert off.max() <= 1
             assert np.mean(off == 0) > 0.99  # another size, another order of sums
+
+
+def test_aligned_windows_lose_less() -> None:
+    """Tiles of one block of Photo, whose windows are not shifted, against the whole."""
+    network, spec = random_network("photo", 2, blocks=1), make_spec(2, (72, 24))
+    planes = smooth_samples(spec.source)
+    results = []
+    for rows, align in ((72, 16), (40, 16), (36, 2)):
+        graph = PlanesGraph(network, tile_spec(spec, (rows, 24)), padded=True)
+        layout = Layout(spec, (rows, 24), graph.halo, (align, align))
+        session = lanes.LanesSession(
+            layout, lambda d, layout=layout, graph=graph: lanes.FrameLane(CPULane(d), layout, graph), [CPU]
+        )  # type: ignore[misc]
+        results.append(np.concatenate([plane.ravel() for plane in result_of(session, planes)]).astype(int))
+    whole, aligned, astray = results
+    assert 10 * np.abs(aligned - whole).mean() < np.abs(astray - whole).mean()
+
+
+def test_a_compiler_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A double of the timing, which takes a card."""
+
+    def milliseconds(form: torch_room.Form, *_: object) -> float:
+        if form.compiled:
+            raise RuntimeError("no C compiler\nhints")
+        return 1.0 if form.channels_last else 2.0
+
+    monkeypatch.setattr(torch_room, "_milliseconds", milliseconds)
+    notes: list[str] = []
+    card = torch.device("cuda", 0)
+    assert torch_room.fastest_form(None, None, card, True, notes) == torch_room.Form(channels_last=True)  # type: ignore[arg-type]
+    assert notes == ["PyTorch's compiler is not taken: RuntimeError: no C compiler"] * 2
+    monkeypatch.setattr(torch_room, "_milliseconds", lambda form, *_: 1.0 if form.compiled else 2.0)
+    assert torch_room.fastest_form(None, None, card, True, notes).compiled  # type: ignore[arg-type]
+
+
+class HostTraffic(TorchDispatchMode):
+    """Fails where a graph takes anything from the host or asks for a number: nothing of the like can be recorded."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        found = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, torch.Tensor)]
+        assert all(tensor.device.type == "meta" for tensor in found), func
+        assert func is not torch.ops.aten._local_scalar_dense.default
+        return out
+
+
+@pytest.mark.parametrize("bits", [8, 10, 16])
+@pytest.mark.parametrize("name", ["realtime", "stream", "photo", "pro", "realtime 7", "stream 8"])
+def test_nothing_in_a_graph_comes_from_the_host(name: str, bits: int) -> None:
+    spec = make_spec(2, (16, 16), bits=bits)
+    graph = PlanesGraph(random_network(name, 2, blocks=2), spec, dtype=torch.float16, padded=True).to("meta")
+    shapes = padded_shapes(spec.source, graph.halo)
+    with torch.no_grad(), HostTraffic():
+        graph(*(torch.empty(1, 1, *shape, dtype=seam_dtype(spec.source), device="meta") for shape in shapes))
 
 
 class FailingLane(CPULane):
@@ -182,6 +240,22 @@ def test_frames_in_flight_do_not_mix() -> None:
         assert all(map(equal, pool.map(lambda planes: result_of(session, planes), frames), alone))
 
 
+def test_memory_is_given_back_once_nobody_has_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A double of a lane that, as on a card, keeps what it has recorded and not who asked for it."""
+
+    class Forgetful(CPULane):
+        def record(self, work: Callable[[], None]) -> None:
+            work()
+
+    monkeypatch.setattr(torch_room, "lane_on", Forgetful)
+    session = torch_room.open_session(request(num_streams=2))
+    held = [weakref.ref(lane) for lane in session.current.lanes]  # type: ignore[attr-defined]
+    left: list[int] = []
+    monkeypatch.setattr(lanes, "give_back", lambda: left.append(sum(lane() is not None for lane in held)))
+    session.take_over(torch_room.open_session(request()).current, "another one")
+    assert left == [0]
+
+
 def test_lanes_are_spread_over_devices() -> None:
     a, b = torch.device("cuda", 0), torch.device("cuda", 1)
     assert lanes.spread([a, b], 5) == [a, b, a, b, a]
@@ -193,7 +267,7 @@ def test_smaller_tiles_end(size: tuple[int, int], step: tuple[int, int], least: 
     found = list(lanes.smaller_sizes(size, step, least))
     assert found[0] == size
     assert all(a[0] * a[1] > b[0] * b[1] for a, b in pairwise(found))
-    assert all(side % unit == 0 or side == whole for tile in found for side, unit, whole in zip(tile, step, size, strict=True))
+    assert all(side % unit == whole % unit for tile in found for side, unit, whole in zip(tile, step, size, strict=True))
 
 
 def test_cuda_backends_come_first(monkeypatch: pytest.MonkeyPatch) -> None:

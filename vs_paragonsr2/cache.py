@@ -75,7 +75,9 @@ def load_or_make[T](path: Path, load: Callable[[bytes], T], make: Callable[[], t
 
 
 def keep(path: Path, data: bytes) -> None:
-    """Keep an entry in place of what is there, unless somebody else is at it or nothing can be written."""
+    """Keep an entry that came about in passing, in place of what is there. Where somebody else is at it, or nothing can be written,
+    nothing is kept.
+    """
     limits = _limits()
     with suppress(OSError):  # a lock that another process has is one too
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import safetensors
 import torch
 from torch import Tensor
 
@@ -74,6 +73,8 @@ def load_network(path: str | os.PathLike[str], *, alpha: float | None = None, at
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file under their bare names, and its metadata."""
     if path.suffix == ".safetensors":
+        import safetensors  # here, for a machine that has PyTorch alone
+
         try:
             with safetensors.safe_open(path, "pt") as file:
                 tree: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict

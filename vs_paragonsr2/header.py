@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import safetensors
-
 WRAPPINGS = ("params_ema.", "params.", "state_dict.", "model.")
 """Where training programs put the weights, the one to prefer first."""
 
@@ -28,6 +26,8 @@ def scale_in_header(path: Path) -> int | None:
 
     A file that says one may be wrong in all else: :func:`~.checkpoint.load_network` decides.
     """
+    import safetensors  # here, for a machine that has PyTorch alone
+
     try:
         with safetensors.safe_open(path, "numpy") as file:
             shapes = unwrapped({name: file.get_slice(name).get_shape() for name in file.keys()})  # noqa: SIM118  it is no dict

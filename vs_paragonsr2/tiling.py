@@ -115,16 +115,18 @@ def tile_spec(spec: ClipSpec, size: tuple[int, int]) -> ClipSpec:
     return replace(spec, source=_resized(spec.source, size), target=target)
 
 
-def tiles(spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int]) -> list[Tile]:
+def tiles(spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int], align: tuple[int, int] = (1, 1)) -> list[Tile]:
     """Cut a picture into tiles of one size, so that one session serves them all.
 
     Where the size does not divide the picture, the last tiles begin earlier and overlap the ones before; what they have in
-    common is the same in both.
+    common is the same in both, unless the network has attention windows.
 
     Args:
         spec: of the whole picture.
         size: of a tile, (rows, columns), as :func:`tile_size` has it: multiples of :func:`unit`, no larger than the picture.
         halo: luma samples (rows, columns) about a tile that its outputs need; multiples of :func:`unit`.
+        align: (rows, columns) of which the places of tiles are multiples, and what the picture exceeds ``size`` by: the side of
+            attention windows, so that those of tiles are those of the picture.
 
     Returns:
         The tiles in the order of the rows.
@@ -138,8 +140,10 @@ def tiles(spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int]) -> list[
         if not fits or (largest and (size[0] > picture[0] or size[1] > picture[1])):
             limit = f" up to {picture}" if largest else " or 0"
             raise ParagonSR2Error(f"{what} is {pair} (rows, columns): expected multiples of {units}{limit}")
+    if any((length - side) % step for length, side, step in zip(picture, size, align, strict=True)):
+        raise ParagonSR2Error(f"size is {size} (rows, columns): expected {picture} less multiples of {align}")
     scale = spec.target.height // spec.source.height
-    rows, columns = (_axis(*axis) for axis in zip(picture, size, halo, strict=True))
+    rows, columns = (_axis(*axis) for axis in zip(picture, size, halo, align, strict=True))
     return [
         Tile(
             Rectangle(top, left, height, width),
@@ -151,11 +155,12 @@ def tiles(spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int]) -> list[
     ]
 
 
-def _axis(length: int, size: int, halo: int) -> Sequence[tuple[int, int, int, tuple[int, int]]]:
+def _axis(length: int, size: int, halo: int, align: int) -> Sequence[tuple[int, int, int, tuple[int, int]]]:
     """Along one axis, for each tile: its begin, begin and length of what it reads, and what is repeated before and behind."""
     found = []
-    for step in range(0, length, size):
-        begin = min(step, length - size)
+    step = max(size // align * align, 1)
+    for place in range(0, length - size + step, step):
+        begin = min(place, length - size)
         first, last = max(begin - halo, 0), min(begin + size + halo, length)
         found.append((begin, first, last - first, (first - (begin - halo), begin + size + halo - last)))
     return found

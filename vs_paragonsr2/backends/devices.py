@@ -2,8 +2,11 @@
 
 import ctypes
 import platform
+import re
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -17,8 +20,21 @@ from .base import Options
 WARM_UPS = 3
 """Runs before a recording: libraries choose their kernels in the first ones."""
 
+STREAMS = 32
+"""That PyTorch has for a device; whoever asks for more gets them again in turn."""
+
+UNDISTURBED = threading.RLock()
+"""Held by whoever records, and by whoever may synchronise a whole device, as Torch-TensorRT does when it builds an engine: a
+recording does not survive that, and PyTorch can record nothing more in the process after one that was broken.
+"""
+
 _RECORDING = threading.Lock()
-"""Two recordings at once would mix up PyTorch's pools."""
+"""Two recordings at once would mix up PyTorch's pools, which cannot be emptied meanwhile either."""
+
+_CHOOSING = threading.Lock()
+
+_TURNS: "weakref.WeakValueDictionary[int, threading.Lock]" = weakref.WeakValueDictionary()
+"""A lock for each stream that a lane has."""
 
 
 def torch_devices(options: Options) -> list[torch.device]:
@@ -74,6 +90,10 @@ class Lane(Protocol):
         """Run something else in the queue, once."""
         ...
 
+    def milliseconds(self, runs: int = 10) -> float:
+        """Of the device for one launch: the mean of some in a row."""
+        ...
+
 
 class CPULane:
     """The same on the CPU, where work is done by whoever launches it."""
@@ -102,6 +122,22 @@ class CPULane:
     def now[T](self, work: Callable[[], T]) -> T:
         return work()
 
+    def milliseconds(self, runs: int = 10) -> float:
+        began = time.perf_counter()
+        for _ in range(runs):
+            self.launch()
+        return (time.perf_counter() - began) / runs * 1000
+
+
+def own_stream(device: torch.device) -> tuple[torch.cuda.Stream, threading.Lock]:
+    """A stream that no lane has, or where all are taken one of those, and the lock that lanes with it share."""
+    with _CHOOSING:
+        for _ in range(STREAMS + 1):  # where all are taken, not the same one each time
+            stream = torch.cuda.Stream(device)
+            if stream.cuda_stream not in _TURNS:
+                break
+        return stream, _TURNS.setdefault(stream.cuda_stream, threading.Lock())
+
 
 class CUDALane:
     """A stream of its own with one CUDA graph, which has a memory pool of its own: any two lanes may run at once."""
@@ -109,16 +145,18 @@ class CUDALane:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         with torch.cuda.device(device):
-            self.stream = torch.cuda.Stream(device)
+            # Launched on a stream that another lane records on, a graph would become part of the recording.
+            self.stream, self._turn = own_stream(device)
             # The thread sleeps rather than spins: it is VapourSynth's, and the other lanes' copies want the processor.
             self._done = torch.cuda.Event(blocking=True)
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        return torch.empty(shape, dtype=dtype, pin_memory=True)
+        with torch.cuda.device(self.device):
+            return torch.empty(shape, dtype=dtype, pin_memory=True)
 
     def record(self, work: Callable[[], None]) -> None:
-        with _RECORDING, self._here():
+        with UNDISTURBED, _RECORDING, self._here():
             for _ in range(WARM_UPS):
                 work()
             self.stream.synchronize()
@@ -130,7 +168,7 @@ class CUDALane:
 
     def launch(self) -> None:
         assert self._graph is not None
-        with torch.cuda.stream(self.stream):
+        with self._turn, torch.cuda.stream(self.stream):
             self._graph.replay()
             self._done.record(self.stream)
 
@@ -145,10 +183,9 @@ class CUDALane:
         return result
 
     def milliseconds(self, runs: int = 10) -> float:
-        """Of the device for one launch: the mean of some in a row."""
         assert self._graph is not None
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        with torch.cuda.stream(self.stream):
+        with self._turn, torch.cuda.stream(self.stream):
             self._graph.replay()
             begin.record(self.stream)
             for _ in range(runs):
@@ -162,7 +199,7 @@ class CUDALane:
         """The lane's stream, and float32 that is float32: TF32 has ten bits of mantissa, too few for the base path."""
         # The fastest of cuDNN's kernels are found by trying all; a recording repeats what the warm-ups found.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False)
-        with torch.inference_mode(), torch.cuda.stream(self.stream), exact:
+        with self._turn, torch.inference_mode(), torch.cuda.stream(self.stream), exact:
             yield
 
 
@@ -175,9 +212,19 @@ def used_bytes(device: torch.device) -> int:
     """Memory of a device that is taken, by whomever; 0 for the CPU."""
     if device.type != "cuda":
         return 0
-    torch.cuda.empty_cache()
+    with _RECORDING:
+        torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info(device)
     return total - free
+
+
+def give_back() -> None:
+    """Return to the devices what PyTorch keeps of their memory without using it. Never waits: who records does so first anyway."""
+    if _RECORDING.acquire(blocking=False):
+        try:
+            torch.cuda.empty_cache()
+        finally:
+            _RECORDING.release()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -189,7 +236,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_lost(error: BaseException) -> bool:
     """Whether an error is the driver's, after which nothing more runs on the device in this process."""
-    return isinstance(error, RuntimeError) and "CUDA error" in str(error) and not is_out_of_memory(error)
+    return isinstance(error, RuntimeError) and bool(re.search("CUDA (driver )?error", str(error))) and not is_out_of_memory(error)
 
 
 class DeviceMemoryError(Exception):

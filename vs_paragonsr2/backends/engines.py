@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
@@ -15,11 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..cache import cache_folder
 from ..colour import PlaneFormat
 from ..errors import ParagonSR2Error
 from ..graph import PlanesGraph, input_formats, narrow, seam_dtype, widen
-from .devices import DeviceMemoryError
+from .devices import UNDISTURBED, DeviceMemoryError
 from .planes import padded_shapes
 
 SETTINGS: dict[str, Any] = {
@@ -129,11 +129,12 @@ def build_engine(graph: EngineGraph) -> bytes:
 
     register_cast()
     on_card = torch.cuda.device(graph.device) if graph.device.type == "cuda" else nullcontext()
-    with on_card, torch.no_grad(), _silence():
+    with UNDISTURBED, on_card, torch.no_grad(), _silence(), tempfile.TemporaryDirectory() as folder:
         try:
             program = torch.export.export(graph, graph.example(), strict=False)
-            # Not in a folder that all users share, as by default.
-            settings = {**SETTINGS, "timing_cache_path": str(cache_folder() / "timing.cache")}
+            # By default this is in a folder that all users share, and a truncated one ends every build. Another size of a clip
+            # shares no timing, so that there is nothing in it to keep.
+            settings = {**SETTINGS, "timing_cache_path": f"{folder}/timing"}
             return bytes(
                 torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine(
                     program, arg_inputs=list(graph.example()), **settings
@@ -192,18 +193,36 @@ def unpack(data: bytes) -> bytes:
 class Engine:
     """An engine on a card, for any number of programs.
 
-    Raises EngineError where the runtime refuses it, or it is for other planes than the graph's.
+    TensorRT for RTX compiles the kernels for the card when a program is made, which takes seconds: all programs share them, and
+    the next process may bring them along.
+
+    Args:
+        data: the engine.
+        graph: that it was built of.
+        runtime: that it was built for.
+        kernels: what :meth:`new_kernels` gave before, for the same engine and card.
+
+    Raises:
+        EngineError: the runtime refuses it, or it is for other planes than the graph's.
     """
 
-    def __init__(self, data: bytes, graph: EngineGraph, runtime: Runtime) -> None:
+    def __init__(self, data: bytes, graph: EngineGraph, runtime: Runtime, kernels: bytes | None = None) -> None:
         self._trt = import_module(runtime.module)
         self.device = graph.device
         self.sources, self.target = graph.sources, graph.target
         self._runtime = self._trt.Runtime(_logger(self._trt))
-        with torch.cuda.device(graph.device):
+        self._config: Any = None
+        self._kernels: Any = None
+        self._are_new = False
+        with UNDISTURBED, torch.cuda.device(graph.device):
             self.engine = self._runtime.deserialize_cuda_engine(data)
-        if self.engine is None:
-            raise EngineError(f"{runtime.name} does not take the engine")
+            if self.engine is None:
+                raise EngineError(f"{runtime.name} does not take the engine")
+            if hasattr(self._trt, "IRuntimeCache"):
+                self._config = self.engine.create_runtime_config()
+                self._kernels = self._config.create_runtime_cache()
+                self._are_new = not (kernels and self._kernels.deserialize(kernels))
+                self._config.set_runtime_cache(self._kernels)
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
         is_input = {name: self.engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT for name in names}
         self.inputs = sorted((name for name in names if is_input[name]), key=_natural)
@@ -215,34 +234,53 @@ class Engine:
 
     def program(self) -> "EngineProgram":
         """With an execution context of its own, so that it may run while others do."""
-        return EngineProgram(self)
+        return EngineProgram(self, self._config)
+
+    def new_kernels(self) -> bytes | None:
+        """What was compiled for the programs that have run; None where nothing was."""
+        return bytes(self._kernels.serialize()) if self._kernels is not None and self._are_new else None
 
 
 class EngineProgram:
     """An engine's execution context as a lane's program. Above 8 bits, samples are widened and narrowed about the engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, config: Any) -> None:
         self._engine = engine
-        with torch.cuda.device(engine.device):
-            self._context = engine.engine.create_execution_context()
+        with UNDISTURBED, torch.cuda.device(engine.device):
+            make = engine.engine.create_execution_context
+            self._context = make() if config is None else make(config)
         if self._context is None:
             raise DeviceMemoryError("TensorRT made no execution context: out of memory")
 
     def __call__(self, *planes: Tensor) -> Sequence[Tensor]:
         engine = self._engine
         inputs = [
-            (widen(plane, fmt, torch.float32) if seam_dtype(fmt) is torch.int16 else plane).contiguous()
+            aligned(widen(plane, fmt, torch.float32) if seam_dtype(fmt) is torch.int16 else plane)
             for plane, fmt in zip(planes, engine.sources, strict=True)
         ]
         dtype = engine_dtype(engine.target)
         outputs = [torch.empty(1, 1, *shape, dtype=dtype, device=engine.device) for shape in engine.target.shapes]
         for name, tensor in zip((*engine.inputs, *engine.outputs), (*inputs, *outputs), strict=True):
             self._context.set_tensor_address(name, tensor.data_ptr())
-        if not self._context.execute_async_v3(torch.cuda.current_stream(engine.device).cuda_stream):
+        stream = torch.cuda.current_stream(engine.device).cuda_stream
+        # TensorRT for RTX knows beforehand, and a recording that breaks is the last one of the process.
+        if hasattr(self._context, "is_stream_capturable") and not self._context.is_stream_capturable(stream):
+            raise ParagonSR2Error("backend is 'tensorrt', which cannot record this engine in a CUDA graph: expected 'torch'")
+        if not self._context.execute_async_v3(stream):
             raise RuntimeError("TensorRT refused to run the engine")
         if seam_dtype(engine.target) is torch.int16:
             return [narrow(plane, engine.target) for plane in outputs]
         return outputs
+
+
+ALIGNMENT = 256
+"""Bytes of which the addresses of TensorRT's tensors are multiples."""
+
+
+def aligned(plane: Tensor) -> Tensor:
+    """The plane where TensorRT takes it; that of a tile begins anywhere within a frame's."""
+    plane = plane.contiguous()
+    return plane if plane.data_ptr() % ALIGNMENT == 0 else plane.clone()
 
 
 def _natural(name: str) -> list[int]:

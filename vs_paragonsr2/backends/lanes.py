@@ -1,6 +1,7 @@
 """Frames through lanes: planes up, tiles through a program, planes down, all recorded once for each lane."""
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from ..errors import ParagonSR2Error
 from ..graph import input_formats, seam_dtype
 from .base import Plane, Session
-from .devices import DeviceMemoryError, Lane, is_lost, is_out_of_memory, memory_errors, used_bytes
+from .devices import DeviceMemoryError, Lane, give_back, is_lost, is_out_of_memory, memory_errors, used_bytes
 from .planes import Layout
 
 CHECKED_FRAMES = 3
@@ -55,12 +56,21 @@ class FrameLane:
         lane.record(self._work)
 
     def _work(self) -> None:
+        self.upload()
+        self.download(self.compute())
+
+    def upload(self) -> None:
+        """The host's planes to the device."""
         for device, host in zip(self._source, self._source_host, strict=True):
             device.copy_(host, non_blocking=True)
-        for host, device in zip(self._target_host, self._results(), strict=True):
+
+    def download(self, planes: Sequence[Tensor]) -> None:
+        """The device's planes to the host."""
+        for host, device in zip(self._target_host, planes, strict=True):
             host.copy_(device, non_blocking=True)
 
-    def _results(self) -> Sequence[Tensor]:
+    def compute(self) -> Sequence[Tensor]:
+        """The target's planes, of what has been uploaded."""
         if not self._target:
             (tile,) = self._tiles()
             return self._program(*tile)
@@ -137,6 +147,11 @@ class LanesSession(Session[FrameLane]):
         self._unchecked = CHECKED_FRAMES * len(lanes) if check else 0
         self._lost: str | None = None
 
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            vars(self).clear()  # to PyTorch first, which gives back what it has
+            give_back()
+
     def _run(self, slot: FrameLane, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
         if self._lost:
             raise ParagonSR2Error(self._lost)
@@ -163,6 +178,7 @@ class LanesSession(Session[FrameLane]):
             finite = True
         if self._unchecked <= 0:
             self._check = None
+            give_back()
         if not finite:
             raise NonFiniteError
 
@@ -195,12 +211,12 @@ def spread(devices: Sequence[torch.device], num_streams: int) -> list[torch.devi
 
 
 def smaller_sizes(size: tuple[int, int], step: tuple[int, int], least: int = 64) -> Iterator[tuple[int, int]]:
-    """(rows, columns) of tiles: the whole, and then the longer side halved again and again, in multiples of ``step``."""
+    """(rows, columns) of tiles: the whole, and then the longer side halved again and again, less by multiples of ``step``."""
     sides = list(size)
     while True:
         yield sides[0], sides[1]
         longer = 0 if sides[0] >= sides[1] else 1
-        half = math.ceil(sides[longer] / 2 / step[longer]) * step[longer]
+        half = size[longer] - (size[longer] - math.ceil(sides[longer] / 2)) // step[longer] * step[longer]
         if half < least or half == sides[longer]:
             return
         sides[longer] = half

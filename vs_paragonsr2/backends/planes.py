@@ -56,17 +56,19 @@ class Layout:
         spec: of the frame.
         size: (rows, columns) of a tile, as :func:`~..tiling.tile_size` has it.
         halo: luma samples (rows, columns) about a tile.
+        align: of which the tiles' places are multiples, as :func:`~..tiling.tiles` has it.
     """
 
-    def __init__(self, spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int]) -> None:
+    def __init__(self, spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int], align: tuple[int, int] = (1, 1)) -> None:
         self.spec = spec
+        self.size = size
         self.source_shapes = [shape for fmt in spec.inputs for shape in padded_shapes(fmt, halo)]
         """Of the planes that come, with the halo about the whole frame."""
         self.margins = [(halo[0] // rows, halo[1] // columns) for rows, columns in input_ratios(spec)]
         """(rows, columns) of each plane's halo."""
         scale = spec.target.height // spec.source.height
         self.parts: list[Part] = []
-        for tile in tiles(spec, size, halo):
+        for tile in tiles(spec, size, halo, align):
             y, x = tile.target.top // scale, tile.target.left // scale
             read = [
                 (

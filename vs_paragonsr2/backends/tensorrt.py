@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ..cache import entry_path, load_or_make
+from ..cache import entry_path, keep, load_kept, load_or_make
 from ..errors import ParagonSR2Error
 from ..graph import PlanesGraph
 from ..tiling import tile_size, tile_spec
@@ -23,7 +23,7 @@ from .lanes import FrameLane, LanesSession, open_fitting, spread
 from .planes import Layout
 from .switch import SwitchingSession
 from .torch import DEFAULT_STREAMS as DEFAULT_STREAMS
-from .torch import dtype_of, finite_check, loaded, sizes_of, with_exact
+from .torch import alignment, dtype_of, finite_check, loaded, sizes_of, with_exact
 from .torch import open_session as open_pytorch
 
 if find_spec("torch_tensorrt") is None:
@@ -46,7 +46,8 @@ def open_session(request: Request) -> SwitchingSession:
     dtype_of(precision)
     build = partial(open_engines, request, devices, precision, runtime)
     whole = tile_size(request.spec, (0, 0))
-    if options.wait or all(engine_path(request, whole, precision, runtime, device).exists() for device in devices):
+    paths = [engine_path(request, whole, precision, runtime, device) for device in devices]
+    if options.wait or all(load_kept(path, unpack) is not None for path in paths):
         session = with_exact(build(), request, devices)
         session.notes.append(runtime.name)
         return session
@@ -63,24 +64,28 @@ def open_engines(request: Request, devices: Sequence[torch.device], precision: s
 
     def build(size: tuple[int, int]) -> LanesSession:
         graph = PlanesGraph(network, tile_spec(request.spec, size), dtype=dtype_of(precision), padded=True)
-        layout = Layout(request.spec, size, graph.halo)
+        layout = Layout(request.spec, size, graph.halo, alignment(request.spec, network))
         graphs, engines = {}, {}
+        paths = {device: engine_path(request, size, precision, runtime, device) for device in devices}
         with memory_errors():
-            for device in devices:
+            for device, path in paths.items():
                 graphs[device] = EngineGraph(graph, device)
-                path = engine_path(request, size, precision, runtime, device)
                 engines[device] = load_engine(path, graphs[device], runtime)
 
         def make(device: torch.device) -> FrameLane:
             return FrameLane(lane_on(device), layout, engines[device].program())
 
-        return LanesSession(
+        session = LanesSession(
             layout,
             make,
             spread(devices, options.num_streams),
             check=None if precision == "f32" else finite_check({device: graph.planes_graph for device, graph in graphs.items()}),
             memory_limit=options.memory_limit,
         )
+        for device, path in paths.items():
+            if (kernels := engines[device].new_kernels()) is not None:
+                keep(kernels_path(path), pack(kernels))
+        return session
 
     return open_fitting(sizes_of(request.spec, network), build, options.memory_limit)
 
@@ -100,8 +105,14 @@ def load_engine(path: Path, graph: EngineGraph, runtime: Runtime) -> Engine:
         data = build_engine(graph)
         return data, pack(data)
 
+    kernels = load_kept(kernels_path(path), unpack)
     try:
-        return Engine(load_or_make(path, unpack, make), graph, runtime)
+        return Engine(load_or_make(path, unpack, make), graph, runtime, kernels)
     except EngineError:
         path.unlink(missing_ok=True)
-    return Engine(load_or_make(path, unpack, make), graph, runtime)
+    return Engine(load_or_make(path, unpack, make), graph, runtime, kernels)
+
+
+def kernels_path(path: Path) -> Path:
+    """Where the kernels are kept that were compiled for an engine's card."""
+    return entry_path("kernels", path.name)

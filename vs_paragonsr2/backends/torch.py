@@ -21,7 +21,7 @@ from ..network import Network
 from ..tiling import tile_size, tile_spec, unit
 from ..weights import Model
 from .base import Request, check_scale
-from .devices import CUDALane, lane_on, memory_errors, torch_devices
+from .devices import CUDALane, is_lost, is_out_of_memory, lane_on, memory_errors, torch_devices
 from .devices import device_name as device_name
 from .lanes import Check, FrameLane, LanesSession, Program, open_fitting, smaller_sizes, spread
 from .planes import Layout
@@ -59,22 +59,25 @@ def open_lanes(request: Request, devices: Sequence[torch.device], precision: str
 
     def build(size: tuple[int, int]) -> LanesSession:
         graph = PlanesGraph(network, tile_spec(request.spec, size), dtype=dtype, padded=True)
-        layout = Layout(request.spec, size, graph.halo)
+        layout = Layout(request.spec, size, graph.halo, alignment(request.spec, network))
+        notes: list[str] = []
         with memory_errors():
-            form = fastest_form(graph, layout, devices[0], options.torch_compile)
+            form = fastest_form(graph, layout, devices[0], options.torch_compile, notes)
             graphs = {device: form.on(graph, device) for device in devices}
             programs = {device: form.program(graph) for device, graph in graphs.items()}
 
         def make(device: torch.device) -> FrameLane:
             return FrameLane(lane_on(device), layout, programs[device])
 
-        return LanesSession(
+        session = LanesSession(
             layout,
             make,
             spread(devices, options.num_streams),
             check=None if dtype is torch.float32 else finite_check(graphs),
             memory_limit=options.memory_limit,
         )
+        session.notes.extend(notes)
+        return session
 
     return open_fitting(sizes_of(request.spec, network), build, options.memory_limit)
 
@@ -93,10 +96,19 @@ def loaded(model: Model, alpha: float | None) -> Network:
 
 
 def sizes_of(spec: ClipSpec, network: Network) -> Iterator[tuple[int, int]]:
-    """(rows, columns) of tiles to try: the picture, then less and less. Tiles of attention windows are whole windows."""
-    step = unit(spec)
+    """(rows, columns) of tiles to try: the picture, then less and less."""
+    return smaller_sizes(tile_size(spec, (0, 0)), alignment(spec, network))
+
+
+def alignment(spec: ClipSpec, network: Network) -> tuple[int, int]:
+    """(rows, columns) of which the places of tiles are multiples: attention windows of a tile are windows of the picture.
+
+    They are approximate all the same, and ``scripts/tile_loss.py`` says how much so: through windows that are shifted and channel
+    attention an output of Photo or Pro sees the whole picture.
+    """
+    rows, columns = unit(spec)
     window = network.window or 1
-    return smaller_sizes(tile_size(spec, (0, 0)), (lcm(step[0], window), lcm(step[1], window)))
+    return lcm(rows, window), lcm(columns, window)
 
 
 def finite_check(graphs: Mapping[torch.device, PlanesGraph]) -> Check:
@@ -119,20 +131,32 @@ class Form:
 
     def on(self, graph: PlanesGraph, device: torch.device) -> PlanesGraph:
         """A copy of the graph on a device."""
-        graph = deepcopy(graph).to(device)
-        return graph.to(memory_format=torch.channels_last) if self.channels_last else graph
+        graph = deepcopy(graph)
+        # On the host, where it is done at once: lanes do not wait for what is under way on the device's own stream.
+        return (graph.to(memory_format=torch.channels_last) if self.channels_last else graph).to(device)
 
     def program(self, graph: PlanesGraph) -> Program:
         """What runs it."""
         return cast(Program, torch.compile(graph, dynamic=False)) if self.compiled else graph
 
 
-def fastest_form(graph: PlanesGraph, layout: Layout, device: torch.device, tries_compiler: bool) -> Form:
-    """The form that takes a frame the least time on this very device. On a CPU, the plain one, untried."""
+def fastest_form(graph: PlanesGraph, layout: Layout, device: torch.device, tries_compiler: bool, notes: list[str]) -> Form:
+    """The form that takes a frame the least time on this very device. On a CPU, the plain one, untried.
+
+    PyTorch's compiler needs more than PyTorch brings, as a C compiler: where it fails, ``notes`` gets a line about it.
+    """
     if device.type != "cuda":
         return Form(compiled=tries_compiler)
     forms = [Form(channels_last, compiled) for compiled in (False, tries_compiler) for channels_last in (False, True)]
-    times = {form: _milliseconds(form, graph, layout, device) for form in dict.fromkeys(forms)}
+    times = {}
+    for form in dict.fromkeys(forms):
+        try:
+            times[form] = _milliseconds(form, graph, layout, device)
+        except Exception as error:
+            if not form.compiled or is_out_of_memory(error) or is_lost(error):
+                raise
+            first = next(iter(str(error).splitlines()), "")[:200]
+            notes.append(f"PyTorch's compiler is not taken: {type(error).__name__}: {first}")
     return min(times, key=times.__getitem__)
 
 
