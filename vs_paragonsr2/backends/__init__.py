@@ -13,11 +13,12 @@ from .base import Options, Request, Session
 class Backend(Protocol):
     """What the module of a backend has."""
 
-    DEFAULT_STREAMS: int
-    """Frames in flight at once where nobody says how many."""
-
     def default_device(self) -> str:
         """The kind of device that the backend takes when nobody says which."""
+        ...
+
+    def default_streams(self, device: str) -> int:
+        """Frames in flight at once on a kind of device where nobody says how many."""
         ...
 
     def open_session(self, request: Request) -> Session:  # type: ignore[type-arg]
