@@ -23,7 +23,7 @@ from rich.table import Table
 
 from vs_paragonsr2.backends import Options, Session
 from vs_paragonsr2.backends.base import Plane
-from vs_paragonsr2.backends.openvino import DEFAULT_STREAMS
+from vs_paragonsr2.backends.processors import cores
 from vs_paragonsr2.clipspec import ColorimetryReader, plane_format
 from vs_paragonsr2.colour import ClipSpec, Colorimetry, PlaneFormat
 from vs_paragonsr2.filter import Upscaler, in_lanes
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=1080)
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--streams", type=int, default=DEFAULT_STREAMS)
+    parser.add_argument("--streams", type=int, default=cores())
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     cost = measure(arguments.width, arguments.height, arguments.frames, arguments.rounds, arguments.streams)
@@ -115,7 +115,7 @@ def main() -> None:
         arguments.json.write_text(json.dumps({**asdict(cost), **ratios}, indent=1) + "\n")
 
 
-def measure(width: int, height: int, frames: int, rounds: int, streams: int = DEFAULT_STREAMS) -> HostCost:
+def measure(width: int, height: int, frames: int, rounds: int, streams: int) -> HostCost:
     """All three in turn, in every round anew, since VapourSynth keeps what a node has made. The first round is not counted: memory
     that is new to the process costs extra.
     """

@@ -19,7 +19,7 @@ from conftest import golden
 from plain import NETWORKS, make_spec, random_network
 from torch import Tensor, nn
 
-from vs_paragonsr2 import ParagonSR2Error, load_network
+from vs_paragonsr2 import ParagonSR2Error, load_network, shipped_models
 from vs_paragonsr2.graph import PlanesGraph, seam_dtype
 from vs_paragonsr2.network import Network
 from vs_paragonsr2.rgb import RGBGraph
@@ -123,8 +123,28 @@ def test_the_command_refuses(arguments: list[str], message: str, tmp_path: Path)
 def test_a_file_with_another_picture_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = export_onnx.write
     monkeypatch.setattr(export_onnx, "write", lambda graph, *rest: write(nn.Sequential(graph, nn.Hardtanh(0.2, 0.8)), *rest))
-    with pytest.raises(ParagonSR2Error, match="differs from PyTorch by .*: expected at most 0.0001"):
+    with pytest.raises(ParagonSR2Error, match="differs from PyTorch on a picture by .*: expected at most 0.0001"):
         export_onnx.export_rgb(random_network("realtime", 2, blocks=1), tmp_path / "a.onnx", torch.float32, folded=False)
+
+
+def test_noise_is_checked_as_far_as_the_precision_reaches() -> None:
+    """(the file's error, PyTorch's own) on two pictures and on noise."""
+    fine, out = [(1e-6, 1e-6), (2e-6, 1e-6)], Path("a.onnx")
+    for noise in ((1e-5, 0.0), (4.0, 0.6), (float("nan"), float("nan")), (3.0, float("inf"))):
+        assert export_onnx._checked(out, fine, noise, 1e-4) == 2e-6
+    for noise in ((1e-3, 1e-5), (6.0, 0.6), (float("nan"), 0.6)):
+        with pytest.raises(ParagonSR2Error, match="on noise by"):
+            export_onnx._checked(out, fine, noise, 1e-4)
+    with pytest.raises(ParagonSR2Error, match="on a picture by nan"):
+        export_onnx._checked(out, [(float("nan"), 0.0)], (0.0, 0.0), 1e-4)
+
+
+@pytest.mark.parametrize(("graph", "dtype"), [("plain", torch.float32), ("folded", torch.float16)])
+@pytest.mark.parametrize("model", shipped_models().values(), ids=lambda path: path.stem)
+def test_shipped_models_are_exported(model: Path, graph: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    """Noise drives the features of some past what float16 holds."""
+    error = export_onnx.export_rgb(load_network(model), tmp_path / "a.onnx", dtype, folded=graph == "folded")
+    assert error < (1e-5 if dtype == torch.float32 else 5e-3)
 
 
 VSMLRT = """

@@ -178,11 +178,9 @@ class Upscaler:
     def open(self) -> int:
         """Open the likely session; how many frames it computes at once."""
         backend = load_backend(self._options.backend)
-        self._options = replace(
-            self._options,
-            device=self._options.device or backend.default_device(),
-            num_streams=self._options.num_streams or backend.DEFAULT_STREAMS,
-        )
+        device = self._options.device or backend.default_device()
+        streams = self._options.num_streams or backend.default_streams(device)
+        self._options = replace(self._options, device=device, num_streams=streams)
         self.session(self._reader.read({}))
         return self._options.num_streams
 

@@ -13,15 +13,16 @@ from .base import Options, Request, Session
 class Backend(Protocol):
     """What the module of a backend has."""
 
-    DEFAULT_STREAMS: int
-    """Frames in flight at once where nobody says how many."""
-
     def default_device(self) -> str:
         """The kind of device that the backend takes when nobody says which."""
         ...
 
     def device_name(self, options: Options) -> str:
         """What the maker calls the device of the options, whose kind is said. Raises ParagonSR2Error where it is not there."""
+        ...
+
+    def default_streams(self, device: str) -> int:
+        """Frames in flight at once on a kind of device where nobody says how many."""
         ...
 
     def open_session(self, request: Request) -> Session:  # type: ignore[type-arg]

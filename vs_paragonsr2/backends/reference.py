@@ -31,13 +31,15 @@ from .base import Plane, Request, Session, check_scale
 from .devices import device_name as device_name
 from .devices import torch_devices
 
-DEFAULT_STREAMS = 2
-"""One frame's copies and single-threaded parts go on beside the other's arithmetic."""
-
 
 def default_device() -> str:
     """``"cuda"`` where PyTorch finds a device, else ``"cpu"``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def default_streams(device: str) -> int:
+    """Two: one frame's copies and single-threaded parts go on beside the other's arithmetic."""
+    return 2
 
 
 def open_session(request: Request) -> "ReferenceSession":

@@ -22,8 +22,8 @@ from .engines import SETTINGS, Engine, EngineError, EngineGraph, Runtime, build_
 from .lanes import FrameLane, LanesSession, open_fitting, spread
 from .planes import Layout
 from .switch import SwitchingSession
-from .torch import DEFAULT_STREAMS as DEFAULT_STREAMS
 from .torch import alignment, dtype_of, finite_check, loaded, sizes_of, with_exact
+from .torch import default_streams as default_streams
 from .torch import open_session as open_pytorch
 
 if find_spec("torch_tensorrt") is None:

@@ -29,13 +29,15 @@ from .switch import SwitchingSession
 
 PRECISIONS = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 
-DEFAULT_STREAMS = 4
-"""To copy a frame on the host takes longer than to compute it on a fast card, so that one card wants several lanes."""
-
 
 def default_device() -> str:
     """``"cuda"``; ``"cpu"`` is there to be asked for."""
     return "cuda"
+
+
+def default_streams(device: str) -> int:
+    """Four: to copy a frame on the host takes longer than to compute it on a fast card, so that one card wants several lanes."""
+    return 4
 
 
 def open_session(request: Request) -> SwitchingSession:

@@ -1,0 +1,46 @@
+"""How many processor cores there are for this process."""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def cores() -> int:
+    """Physical cores among the processors that this process may use, and no more than its control group's quota; at least 1.
+
+    Away from Linux they are all of the machine's logical processors.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    return cores_among(os.sched_getaffinity(0), Path("/"))
+
+
+def cores_among(processors: set[int], root: Path) -> int:
+    """The same for processors by number, from what Linux says under ``/sys`` and ``/proc`` of a root folder."""
+    topology = root / "sys/devices/system/cpu"
+    # Two threads of a core share its arithmetic units, which is what these networks wait for.
+    physical = {_first_line(topology / f"cpu{number}/topology/core_cpus_list") or number for number in processors}
+    return max(1, min([len(physical), *_quotas(root)]))
+
+
+def _quotas(root: Path) -> Iterator[int]:
+    """Whole processors that each control group (version 2) about the process grants, where one is limited."""
+    own = next((line[4:] for line in _lines(root / "proc/self/cgroup") if line.startswith("0::/")), "")
+    group = Path("sys/fs/cgroup", own)
+    for folder in (group, *group.parents[:-2]):
+        match _first_line(root / folder / "cpu.max").split():
+            case [quota, period] if quota != "max":
+                yield math.floor(int(quota) / int(period))
+
+
+def _lines(path: Path) -> list[str]:
+    """Of a file; none where it cannot be read."""
+    try:
+        return path.read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def _first_line(path: Path) -> str:
+    return next(iter(_lines(path)), "")
