@@ -49,13 +49,15 @@ def bands_of(graph: BandGraph, spec: ClipSpec, planes: list[Tensor], fill: float
     return [torch.cat(group, 2)[:, :, :height] for group, height in zip(zip(*found, strict=True), heights, strict=False)]
 
 
-def assert_same(network: Network, spec: ClipSpec, rows: int) -> None:
+def assert_same(network: Network, spec: ClipSpec, rows: int, centred: bool = False) -> None:
     planes = random_inputs(spec)
     with torch.inference_mode():
         expected = PlanesCore(network, spec, dtype=torch.float64).sums(*planes)
     span = (1 << spec.target.bits) - 1 if not spec.target.is_float else 1
     for fill in (0.0, float("nan")):
-        for a, b in zip(bands_of(BandGraph(network, spec, rows, wide=True), spec, planes, fill), expected, strict=True):
+        for a, b in zip(
+            bands_of(BandGraph(network, spec, rows, wide=True, centred=centred), spec, planes, fill), expected, strict=True
+        ):
             assert a.shape == b.shape
             torch.testing.assert_close(a / span, b / span, rtol=0, atol=1e-12)
 
@@ -80,6 +82,11 @@ def test_a_full_depth_stream_equals_the_whole_picture() -> None:
 @pytest.mark.parametrize("form", [("YUV", "420"), ("YUV", "411"), ("RGB", "444"), ("GRAY", "444")])
 def test_averages_for_the_learned_path_equal_the_whole_picture(name: str, form: tuple[ColourFamily, str]) -> None:
     assert_same(random_network(name, 2, blocks=1), make_spec(2, (24, 16), *form, siting=Siting.BOTTOM, temporal=True), 8)
+
+
+@pytest.mark.parametrize("form", [("YUV", "420"), ("RGB", "444"), ("GRAY", "444")])
+def test_centred_samples_equal_the_whole_picture(form: tuple[ColourFamily, str]) -> None:
+    assert_same(random_network("realtime", 2), make_spec(2, (24, 16), *form, temporal=True), 8, centred=True)
 
 
 def test_samples_in_memory_equal_the_whole_picture() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .colour import ClipSpec
 from .errors import ParagonSR2Error
 from .fold import fold
-from .graph import input_formats, narrow, rounded, widen
+from .graph import as_fed, input_formats, narrow, rounded, widen
 from .network import Network
 from .stencil import About, PlanePath, need_of, reach_of
 from .tiling import tile_spec, unit
@@ -42,12 +42,13 @@ class BandGraph(nn.Module):
         spec: of the whole picture.
         rows: luma rows of a band, a multiple of :func:`unit`'s.
         wide: whether to compute in float64.
+        centred: as :func:`fold` has it, for runtimes that compute in a dtype of few digits.
 
     Raises:
         ParagonSR2Error: the network has attention windows, or ``rows`` is none of the above.
     """
 
-    def __init__(self, network: Network, spec: ClipSpec, rows: int, *, wide: bool = False) -> None:
+    def __init__(self, network: Network, spec: ClipSpec, rows: int, *, wide: bool = False, centred: bool = False) -> None:
         super().__init__()
         units = np.array(unit(spec))
         if network.window is not None:
@@ -56,7 +57,7 @@ class BandGraph(nn.Module):
             raise ParagonSR2Error(f"rows is {rows}: expected a multiple of {units[0]}")
         self.spec = tile_spec(spec, (rows, spec.source.width))
         self.dtype = torch.float64 if wide else torch.float32
-        folded = fold(network, self.spec, band=True)
+        folded = fold(network, self.spec, centred=centred, band=True)
         groups, resolution = folded.groups, math.prod(stage.factor for stage in folded.stages)
         ratios = [np.array(spec.source.ratios if group.planes.start == 1 else (1, 1)) for group in groups]
 
@@ -92,6 +93,7 @@ class BandGraph(nn.Module):
             )
             for part in zip(groups, chroma, ratios, strict=True)
         ]
+        self.feeds = folded.feeds
         self.slices = [group.planes for group in groups]
         self.registered = nn.ModuleList(self.paths)
         self.head = folded.head
@@ -125,6 +127,7 @@ class BandGraph(nn.Module):
         return [path(group, x) for path, group in zip(self.paths, groups, strict=True)], left
 
     def _groups(self, planes: Sequence[Tensor]) -> list[Tensor]:
+        planes = as_fed(planes, self.feeds)
         return [torch.cat([*planes[part]], 1) for part in self.slices]
 
 

@@ -196,7 +196,7 @@ class PlanesCore(nn.Module):
 
     def _surrounded(self, planes: Sequence[Tensor]) -> list[Tensor]:
         """The groups of one picture as they are fed, with what is about them."""
-        fed = [plane if feed == (0.0, 1.0) else (plane - feed[0]) * feed[1] for plane, feed in zip(planes, self.feeds, strict=True)]
+        fed = as_fed(planes, self.feeds)
         return [path.surround(torch.cat(fed[part], 1)) for part, path in zip(self.slices, self.paths, strict=True)]
 
     def quantise(self, samples: Tensor) -> Tensor:
@@ -206,6 +206,11 @@ class PlanesCore(nn.Module):
             pattern = self.pattern.repeat(1, 1, -(-height // BAYER), -(-width // BAYER))
             samples = samples + pattern[:, :, :height, :width]
         return rounded(samples, self.target)
+
+
+def as_fed(planes: Sequence[Tensor], feeds: Sequence[tuple[float, float]]) -> list[Tensor]:
+    """Samples in the scales that a folded graph is fed: (sample - zero) * unit for each plane's (zero, unit)."""
+    return [plane if feed == (0.0, 1.0) else (plane - feed[0]) * feed[1] for plane, feed in zip(planes, feeds, strict=True)]
 
 
 def bayer() -> Tensor:

@@ -64,10 +64,9 @@ def default_streams(device: str) -> int:
     return min(cores(), MOST_STREAMS) if device.upper().startswith("CPU") else 2
 
 
-def default_precision(device: str) -> str:
-    """What is fastest with the same picture: bf16 where a CPU has matrix units for it, f16 on other devices, else f32.
-
-    A CPU that has bf16 in its vector units alone (AVX512_BF16 without AMX) runs these small convolutions slower in bf16.
+def default_precision(device: str, target: PlaneFormat) -> str:
+    """What is fastest with the same picture: f16 on other devices than CPUs; on those bf16 where they have it (AVX512_BF16 or AMX)
+    and the target has 8 bits, else f32: bf16 has no more digits than that, and bands of colour are worse than waiting.
     """
     if not device.startswith("CPU"):
         return "f16"
@@ -75,7 +74,8 @@ def default_precision(device: str) -> str:
         flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:
         flags = ""
-    return "bf16" if "amx_bf16" in flags else "f32"
+    has_bf16 = "avx512_bf16" in flags or "amx_bf16" in flags
+    return "bf16" if has_bf16 and target.bits == 8 else "f32"
 
 
 def open_session(request: Request) -> "OpenVINOSession":
@@ -83,7 +83,7 @@ def open_session(request: Request) -> "OpenVINOSession":
     core = ov.Core()
     options = request.options
     device = _device(core, options)
-    precision = options.precision or default_precision(device)
+    precision = options.precision or default_precision(device, request.spec.target)
     if precision not in PRECISIONS:
         raise ParagonSR2Error(f"precision is {precision!r}: expected one of {', '.join(map(repr, PRECISIONS))}, or None to choose")
     programs, config = _programs(device, options.num_streams)
@@ -99,7 +99,7 @@ def open_session(request: Request) -> "OpenVINOSession":
         return _Compiled([core.import_model(blob, device, config) for _ in range(programs)], *geometry)
 
     def make() -> tuple[_Compiled, bytes]:
-        model, geometry = _convert(request)
+        model, geometry = _convert(request, precision)
         stream = io.BytesIO()
         core.compile_model(model, device, config).export_model(stream)
         data = np.array(geometry, "<u4").tobytes() + stream.getvalue()
@@ -155,7 +155,7 @@ def _device(core: ov.Core, options: Options) -> str:
     return own[index]
 
 
-def _convert(request: Request) -> tuple[ov.Model, tuple[int, ...]]:
+def _convert(request: Request, precision: str) -> tuple[ov.Model, tuple[int, ...]]:
     """The graph for one band, and the numbers of its :class:`_Compiled`. This alone needs PyTorch."""
     import torch
 
@@ -168,7 +168,7 @@ def _convert(request: Request) -> tuple[ov.Model, tuple[int, ...]]:
     check_scale(network.scale, spec)
     if network.window is None:
         most = LEGACY_BAND_ROWS if isinstance(network, LegacyParagonSR2) else BAND_ROWS
-        bands = BandGraph(network, spec, band_rows(spec, most))
+        bands = BandGraph(network, spec, band_rows(spec, most), centred=precision != "f32")
         graph: torch.nn.Module = bands
         geometry = (bands.spec.source.height, bands.priming, bands.before[0], bands.after[0], bands.before[1], bands.after[1])
         kept = bands.kept_shapes
