@@ -161,6 +161,26 @@ def test_pause_speed_loop_and_a_screenshot(player: Player, small: Path, tmp_path
     assert mpv.trouble() == []
 
 
+def test_temporal_mode(player: Player, small: Path, tmp_path: Path) -> None:
+    """The frames that mpv keeps are enough for it, with a buffer as small as on one processor too."""
+    script, out = tmp_path / "temporal.vpy", tmp_path / "out.mkv"
+    script.write_text("from vs_paragonsr2 import upscale\nupscale(video_in, temporal=5).set_output()\n")
+    by = f"--vf=vapoursynth={script}:concurrent-frames=1"
+    mpv = player("--no-config", "--idle=no", by, f"--o={out}", "--ovc=ffv1", small)
+    assert mpv.process.wait(600) == 0
+    assert mpv.trouble() == []
+    clip, found = upscale(vs.core.bs.VideoSource(str(small), cachemode=0, showprogress=False), temporal=5), decoded(out)
+    assert len(found) == 30
+    for n in (0, 3, 14, 29):
+        assert_planes(found[n], clip, n)
+    seeks = player("--no-config", "--vo=null", by, "--pause")
+    seeks.load(small)
+    for n in (20, 3, 27, 11):
+        seeks.seek((n - 0.25) * 1001 / 30000)
+    assert seeks.quit() == 0
+    assert seeks.trouble() == []
+
+
 def test_the_next_file_and_the_script_again(player: Player, small: Path, other: Path) -> None:
     """Another size and format in the same process, and the filter taken away and put back while it plays."""
     mpv = player(*FILTER, "--pause")
