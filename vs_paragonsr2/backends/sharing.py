@@ -70,8 +70,8 @@ class SharedFrame[Slot]:
 
     def _run(self, slot: Slot, part: _Part) -> None:
         try:
-            for band in range(part.next - self._priming, part.next):
-                self._compute(slot, band, True)
+            for above in range(part.next - self._priming, part.next):
+                self._compute(slot, above, True)
             while (band := self._take(part)) is not None:
                 self._compute(slot, band, False)
         except BaseException as error:
