@@ -70,10 +70,10 @@ class SharedFrame[Slot]:
 
     def _run(self, slot: Slot, part: _Part) -> None:
         try:
-            for band in range(part.next - self._priming, part.next):
-                self._compute(slot, band, True)
-            while (taken := self._take(part)) is not None:
-                self._compute(slot, taken, False)
+            for above in range(part.next - self._priming, part.next):
+                self._compute(slot, above, True)
+            while (band := self._take(part)) is not None:
+                self._compute(slot, band, False)
         except BaseException as error:
             with self._lock:
                 part.next = part.end
