@@ -1,7 +1,7 @@
 """vsview as its command starts it, but it shows one output after the other by itself, saves its window each time, and closes.
 
 python previewer.py FOLDER ARGUMENT...: the arguments are those of the command, with one script among them. FOLDER gets a picture
-of the window for each output, ``0.png`` and so on; a line on stdout says where in it the output's frame is: left, top, width, height.
+of the window for each output, ``0.png`` and so on; a line on stdout says where in it the frame is: left, top, width, height.
 """
 
 import sys

@@ -1,5 +1,6 @@
 """Real programs: vspipe on real clips, y4m into ffmpeg, and the result decoded again."""
 
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -111,6 +112,17 @@ def test_preview_sample(tmp_path: Path) -> None:
         quarter = plane.shape[1] // 4
         assert np.array_equal(plane, np.hstack([left[:, quarter:-quarter], right[:, quarter:-quarter]]))
         assert not np.array_equal(left, right)
+
+
+@pytest.mark.parametrize("name", ["encode.vpy", "preview.vpy"])
+def test_a_sample_as_pasted(name: str, tmp_path: Path) -> None:
+    """As VSEdit runs it, which evaluates scripts as vspipe does: without arguments, the clip in the script's folder."""
+    shutil.copy(MPEG2, tmp_path / "in.mkv")
+    script = Path(shutil.copy(SAMPLES / name, tmp_path))
+    info = vspipe(script, "--info")
+    assert info.returncode == 0, info.stderr
+    assert b"Frames: 14\n" in info.stdout.replace(b"\r", b"")
+    y4m_planes(vspipe(script, "-c", "y4m", "-e", 1).stdout, 1440, 808, 2)
 
 
 def test_a_refusal_reaches_the_user_of_vspipe(tmp_path: Path) -> None:
