@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -83,19 +84,26 @@ def _plays_with_this_python(mpv: str) -> bool:
 
 def _built() -> Path:
     """The folder with the built programs, made at the first call. Raises Unavailable."""
+    return kept("mpv", Path(__file__).read_bytes() + platform.machine().encode(), _build)
+
+
+def kept(name: str, described: bytes, build: Callable[[Path], Path]) -> Path:
+    """A folder in the user's cache, made at the first call: what ``build`` returns, of the folder that it is given to work in.
+
+    ``described``: on what it depends.
+    """
     import filelock
     import platformdirs
 
-    key = hashlib.sha256(Path(__file__).read_bytes() + platform.machine().encode()).hexdigest()[:16]
-    folder = Path(platformdirs.user_cache_dir("vs_paragonsr2-tests", appauthor=False), f"mpv-{key}")
+    key = hashlib.sha256(described).hexdigest()[:16]
+    folder = Path(platformdirs.user_cache_dir("vs_paragonsr2-tests", appauthor=False), f"{name}-{key}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(f"{folder}.lock"):
         if not folder.exists():
-            print(f"Building mpv with VapourSynth into {folder} (some two minutes, once)", file=sys.stderr)
+            print(f"Preparing {name} in {folder}, once", file=sys.stderr)
             # Beside it, so that what is complete is moved there in one step.
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix="build-") as work:
-                kept = _build(Path(work))
-                kept.rename(folder)
+                build(Path(work)).rename(folder)
     return folder
 
 
@@ -106,7 +114,7 @@ def _build(work: Path) -> Path:
     packages = _download(work, mirror)
     _unpack(packages, root)
     (root / "mpv").mkdir()
-    _run("tar", "-xf", next(work.glob("mpv_*.orig.tar.*")), "-C", root / "mpv", "--strip-components=1")
+    run("tar", "-xf", next(work.glob("mpv_*.orig.tar.*")), "-C", root / "mpv", "--strip-components=1")
     _lay_out_vapoursynth(root / "vapoursynth")
     (root / "etc/ld.so.conf.d/alternatives.conf").write_text(
         "".join(f"/{folder.relative_to(root)}\n" for folder in _library_folders(root))
@@ -122,7 +130,7 @@ def _debian_mirror() -> str:
     if missing or release.get("ID") != "debian" or not KEYRING.exists():
         lacks = ", ".join(missing) or "a Debian system with its archive keyring"
         raise Unavailable(f"mpv 0.40 or newer with VapourSynth on this Python is needed on PATH, or to build one: {lacks}")
-    targets = _run("apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages").split("\n")
+    targets = run("apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages").split("\n")
     uris = [uri for suite, _, uri in (line.partition(" ") for line in targets) if suite == release.get("VERSION_CODENAME")]
     if not uris:
         raise Unavailable(f"a mirror of Debian {release.get('VERSION_CODENAME')} is needed in the sources of apt")
@@ -140,9 +148,9 @@ def _download(work: Path, mirror: str) -> list[Path]:
     folders = {"Etc::SourceList": work / "sources.list", "Etc::SourceParts": "-", "State": work, "State::status": work / "status"}
     options = [f"-oDir::{name}={value}" for name, value in (folders | {"Cache": work}).items()]
     apt = ["apt-get", "-q", "-y", *options, "-oAPT::Sandbox::User=", "-oAPT::Install-Recommends=false"]
-    _run(*apt, "update")
-    _run(*apt, "install", "--download-only", *f"{COMPILER} {LIBRARIES} {DISPLAY}".split())
-    _run(*apt, "source", "--download-only", "mpv", cwd=work)
+    run(*apt, "update")
+    run(*apt, "install", "--download-only", *f"{COMPILER} {LIBRARIES} {DISPLAY}".split())
+    run(*apt, "source", "--download-only", "mpv", cwd=work)
     return sorted((work / "archives").glob("*.deb"))
 
 
@@ -151,7 +159,7 @@ def _unpack(packages: list[Path], root: Path) -> None:
     base = [package for package in packages if package.name.startswith("base-files_")]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for some in (base, [package for package in packages if package not in base]):
-            list(pool.map(lambda package: _run("dpkg-deb", "-x", package, root), some))
+            list(pool.map(lambda package: run("dpkg-deb", "-x", package, root), some))
 
 
 def _lay_out_vapoursynth(folder: Path) -> None:
@@ -175,7 +183,7 @@ def _inside(root: Path, script: str) -> str:
     mounts = " && ".join(f'mount --rbind /{name} "$0/{name}"' for name in ("dev", "proc"))
     command = f'{mounts} && exec chroot "$0" /bin/sh -c "$1"'
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-    return _run("unshare", "--map-root-user", "--mount", "sh", "-c", command, root, script, env=environment)
+    return run("unshare", "--map-root-user", "--mount", "sh", "-c", command, root, script, env=environment)
 
 
 def _keep_what_runs(root: Path, kept: Path) -> Path:
@@ -198,12 +206,12 @@ def _keep_what_runs(root: Path, kept: Path) -> Path:
     return kept
 
 
-def _run(*command: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
+def run(*command: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
     """Its stdout. Raises Unavailable with the end of what it said where it fails."""
     done = subprocess.run([*map(str, command)], env=env, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         said = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
-        raise Unavailable(f"mpv cannot be built here: {command[0]} ended with {done.returncode}:\n{said}")
+        raise Unavailable(f"{command[0]} ended with {done.returncode}:\n{said}")
     return done.stdout
 
 

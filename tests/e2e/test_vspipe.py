@@ -1,5 +1,6 @@
 """Real programs: vspipe on real clips, y4m into ffmpeg, and the result decoded again."""
 
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -105,11 +106,23 @@ def test_preview_sample(tmp_path: Path) -> None:
         assert b"Width: 1440\n" in done.stdout.replace(b"\r", b"")
         assert b"Height: 808\n" in done.stdout.replace(b"\r", b"")
         assert b"Frames: 14\n" in done.stdout.replace(b"\r", b"")
-    halves = vspipe(SAMPLES / "preview.vpy", "-c", "y4m", "-o", 2, "-e", 0, "-a", f"source={MPEG2}")
-    ours = vspipe(SAMPLES / "preview.vpy", "-c", "y4m", "-o", 1, "-e", 0, "-a", f"source={MPEG2}")
-    (both,), (upscaled,) = (y4m_planes(done.stdout, 1440, 808, 1) for done in (halves, ours))
-    assert np.array_equal(both[0][:, 720:], upscaled[0][:, 720:])
-    assert not np.array_equal(both[0][:, :720], upscaled[0][:, :720])
+    single = [vspipe(SAMPLES / "preview.vpy", "-c", "y4m", "-o", n, "-e", 0, "-a", f"source={MPEG2}") for n in (0, 1, 2)]
+    (resized,), (upscaled,), (both,) = (y4m_planes(done.stdout, 1440, 808, 1) for done in single)
+    for plane, (left, right) in zip(both, zip(resized, upscaled, strict=True), strict=True):
+        quarter = plane.shape[1] // 4
+        assert np.array_equal(plane, np.hstack([left[:, quarter:-quarter], right[:, quarter:-quarter]]))
+        assert not np.array_equal(left, right)
+
+
+@pytest.mark.parametrize("name", ["encode.vpy", "preview.vpy"])
+def test_a_sample_as_pasted(name: str, tmp_path: Path) -> None:
+    """As VSEdit runs it, which evaluates scripts as vspipe does: without arguments, the clip in the script's folder."""
+    shutil.copy(MPEG2, tmp_path / "in.mkv")
+    script = Path(shutil.copy(SAMPLES / name, tmp_path))
+    info = vspipe(script, "--info")
+    assert info.returncode == 0, info.stderr
+    assert b"Frames: 14\n" in info.stdout.replace(b"\r", b"")
+    y4m_planes(vspipe(script, "-c", "y4m", "-e", 1).stdout, 1440, 808, 2)
 
 
 def test_a_refusal_reaches_the_user_of_vspipe(tmp_path: Path) -> None:
