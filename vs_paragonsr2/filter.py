@@ -64,7 +64,7 @@ def upscale(
         device_index: which device of that kind, from 0; several for TensorRT and PyTorch, which spread the frames over them.
         num_streams: frames computed at once. None chooses.
         precision: of the arithmetic: ``"f32"``, ``"bf16"`` or ``"f16"``. None takes f16 on CUDA devices, and f32 where that does
-            not hold the network's numbers; for OpenVINO f32 on a CPU, but bf16 where it has matrix units for it (AMX), and f16
+            not hold the network's numbers; for OpenVINO on a CPU bf16 where it has that and the target has 8 bits, else f32; f16
             elsewhere.
         memory_limit: MiB that a session may take of each CUDA device; smaller tiles keep to it. None takes what there is.
         wait: let the script wait while TensorRT builds an engine, as encoders like it. Otherwise PyTorch serves meanwhile.
