@@ -98,11 +98,11 @@ def test_balanced_products_are_smaller_and_the_picture_is_the_same() -> None:
         block.scale.gamma.data.fill_(0.01)
     picture = harsh_picture(np.random.default_rng(0))
     before, largest = network(picture), largest_products(network, picture)
-    balance(network, limit=4.0)
+    balance(network, limit=4.0, pictures=2)
     assert max(largest) > 16 and max(largest_products(network, picture)) < 8
     # Powers of two: not a bit of the result is another one.
     assert torch.equal(network(picture), before)
-    balance(network, limit=4.0)
+    balance(network, limit=4.0, pictures=2)
     assert torch.equal(network(picture), before)
 
 

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from ..network import ParagonSR2
 from ..network.blocks import StreamBlock
 
-SIDE = 24
-"""Of a picture of noise in pixels: much less than a batch, and more than the receptive field."""
+SIDE = 48
+"""Of a picture of noise in pixels: much less than a batch, and little less than what a pixel of Stream sees."""
 
 
-def harsh_picture(rng: np.random.Generator) -> Tensor:
-    """(1, 3, 24, 24): black and white pixels, or such of the eight pure colours, at random."""
-    pixels = rng.integers(0, 2, (1, int(rng.choice((1, 3))), SIDE, SIDE)).astype(np.float32)
-    return torch.from_numpy(pixels).expand(1, 3, SIDE, SIDE)
+def harsh_picture(rng: np.random.Generator, side: int = SIDE) -> Tensor:
+    """(1, 3, side, side): black and white pixels, or such of the eight pure colours, at random."""
+    pixels = rng.integers(0, 2, (1, int(rng.choice((1, 3))), side, side)).astype(np.float32)
+    return torch.from_numpy(pixels).expand(1, 3, side, side)
 
 
 def excess(network: ParagonSR2, picture: Tensor, limit: float) -> Tensor:
@@ -42,14 +42,14 @@ def excess(network: ParagonSR2, picture: Tensor, limit: float) -> Tensor:
 
 
 @torch.no_grad()
-def balance(network: ParagonSR2, limit: float, pictures: int = 16) -> None:
+def balance(network: ParagonSR2, limit: float, pictures: int = 16, side: int = 96) -> None:
     """Give Stream's products the range below ``limit`` for pictures of noise, and change no pixel.
 
     One factor of a product gets smaller by a power of two and the convolution behind it larger, so that not even a rounding differs
     in float32. In place.
     """
     rng = np.random.default_rng(0)
-    noise = torch.cat([harsh_picture(rng) for _ in range(pictures)]).to(network.conv_in.weight)
+    noise = torch.cat([harsh_picture(rng, side) for _ in range(pictures)]).to(network.conv_in.weight)
     features = network.conv_in(noise)
     for block in network.blocks():
         if isinstance(block, StreamBlock):
