@@ -140,7 +140,7 @@ def main(line: Sequence[str] | None = None) -> None:
         prog="benchmark.py stages", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="realtime", help="name of a shipped model, or a checkpoint")
-    parser.add_argument("--precisions", nargs="+", default=["f32", "bf16"])
+    parser.add_argument("--precisions", nargs="+", choices=("f32", "bf16"), default=["f32", "bf16"])
     parser.add_argument("--clip", type=Path, default=CLIP, help="repeated if it is too short")
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
@@ -224,7 +224,9 @@ def request_for(clip: vs.VideoNode, model: str, precision: str) -> Request:
 
 def counted_session(request: Request) -> CountedSession:
     """The backend's session, its graph on one thread and with counters."""
-    compiled, graph = open_session(request).compiled, io.BytesIO()
+    session, graph = open_session(request), io.BytesIO()
+    assert isinstance(session, OpenVINOSession), "f16 alone has another"
+    compiled = session.compiled
     compiled.graphs[0].export_model(graph)
     config = one_thread(request.options.precision) | {"PERF_COUNT": "YES"}
     return CountedSession(request, replace(compiled, graphs=[ov.Core().import_model(graph.getvalue(), "CPU", config)]))

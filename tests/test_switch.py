@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from plain import make_spec
 
-from vs_paragonsr2.backends.base import Plane, Session
-from vs_paragonsr2.backends.lanes import NonFiniteError
+from vs_paragonsr2.backends.base import NonFiniteError, Plane, Session
 from vs_paragonsr2.backends.switch import SwitchingSession
 
 SPEC = make_spec(2, (8, 8), "GRAY")

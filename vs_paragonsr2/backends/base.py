@@ -17,6 +17,10 @@ Plane = NDArray[np.generic]
 """A plane as it lies in a frame: (height, width) samples, rows possibly further apart than they are long."""
 
 
+class NonFiniteError(Exception):
+    """Half precision did not hold a frame's numbers."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How a session runs; equal options share one."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import ParagonSR2Error
 from ..graph import input_formats, seam_dtype
-from .base import Plane, Session
+from .base import NonFiniteError, Plane, Session
 from .devices import DeviceMemoryError, Lane, give_back, is_lost, is_out_of_memory, memory_errors, used_bytes
 from .planes import Layout
 
@@ -27,10 +27,6 @@ class Program(Protocol):
     """A tile's padded source planes on the device, (1, 1, height, width) in the graph's seam dtypes, to the target's."""
 
     def __call__(self, *planes: Tensor) -> Sequence[Tensor]: ...
-
-
-class NonFiniteError(Exception):
-    """Half precision did not hold a frame's numbers."""
 
 
 class FrameLane:

@@ -7,8 +7,8 @@ import io
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import partial, reduce
 from itertools import cycle, islice
 from pathlib import Path
 from queue import Empty
@@ -19,16 +19,18 @@ from numpy.typing import NDArray
 from ..cache import entry_path, load_or_make
 from ..colour import PlaneFormat
 from ..errors import ParagonSR2Error
-from .base import Options, Plane, Request, Session, check_scale
+from .base import NonFiniteError, Options, Plane, Request, Session, check_scale
 from .planes import input_ratios, plane_ratios, replicate
 from .processors import cores
 from .sharing import SharedFrame
+from .switch import SwitchingSession
 
 # OpenVINO's converter starts a process that reports its use to its makers, unless the module for it is missing. A filter in a
 # player neither starts processes nor reports.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino as ov  # noqa: E402
+from openvino import opset15 as opset  # noqa: E402
 from openvino.passes import MakeStateful, Manager  # noqa: E402
 
 PRECISIONS = ("f32", "bf16", "f16")
@@ -78,8 +80,11 @@ def default_precision(device: str, target: PlaneFormat) -> str:
     return "bf16" if has_bf16 and target.bits == 8 else "f32"
 
 
-def open_session(request: Request) -> "OpenVINOSession":
-    """Compile the graph, or take it from the disk. Raises ParagonSR2Error for an absent device or a bad checkpoint."""
+def open_session(request: Request) -> "OpenVINOSession | SwitchingSession":
+    """Compile the graph, or take it from the disk; in f16 one that f32 replaces where its numbers overflow.
+
+    Raises ParagonSR2Error for an absent device or a bad checkpoint.
+    """
     core = ov.Core()
     options = request.options
     device = _device(core, options)
@@ -105,7 +110,11 @@ def open_session(request: Request) -> "OpenVINOSession":
         data = np.array(geometry, "<u4").tobytes() + stream.getvalue()
         return load(data), data
 
-    return OpenVINOSession(request, load_or_make(path, load, make))
+    session = OpenVINOSession(request, load_or_make(path, load, make))
+    if precision != "f16":
+        return session
+    in_f32 = replace(request, options=replace(options, precision="f32"))
+    return SwitchingSession(session, options.num_streams, exact=partial(open_session, in_f32))
 
 
 def _programs(device: str, num_streams: int) -> tuple[int, dict[str, str]]:
@@ -193,10 +202,13 @@ def _convert(request: Request, precision: str) -> tuple[ov.Model, tuple[int, ...
             model = ov.convert_model(program, input=[tuple(tensor.shape) for tensor in example])
         finally:
             logging.disable(before)
-    return _keep_inside(model, len(kept)), geometry
+    _keep_inside(model, len(kept))
+    if precision == "f16":  # bf16 reaches as far as f32
+        _watch(model)
+    return model, geometry
 
 
-def _keep_inside(model: ov.Model, count: int) -> ov.Model:
+def _keep_inside(model: ov.Model, count: int) -> None:
     """Make the last inputs and outputs variables of the inference request, which stay with it from band to band."""
     pairs = {}
     for i, (given, left) in enumerate(zip(model.inputs[-count:], model.outputs[-count:], strict=True) if count else ()):
@@ -207,7 +219,17 @@ def _keep_inside(model: ov.Model, count: int) -> ov.Model:
         manager = Manager()
         manager.register_pass(MakeStateful(pairs))
         manager.run_passes(model)
-    return model
+
+
+def _watch(model: ov.Model) -> None:
+    """Add an output behind the planes': 0, or no number where a sample is not finite. Once samples are rounded, nobody can tell."""
+    rounded = [op for op in model.get_ops() if op.get_type_name() == "Round"]
+    flags = []
+    for op in rounded or model.get_results():
+        samples = op.input_value(0)
+        nothing = opset.multiply(samples, opset.constant(0, samples.get_element_type()))
+        flags.append(opset.reduce_sum(nothing, [0, 1, 2, 3]))
+    model.add_results([opset.result(reduce(opset.add, flags))])
 
 
 @dataclass(slots=True)
@@ -235,7 +257,9 @@ class OpenVINOSession(Session[_Slot]):
         width = source.width + compiled.left + compiled.right
         self.ratios, self.target_ratios = input_ratios(request.spec), plane_ratios(target)
         # Planes of one size may come out together: taking them apart is faster on the way into the frame.
-        shapes = [tuple(output.shape)[1:] for output in compiled.graphs[0].outputs]
+        outputs = [tuple(output.shape)[1:] for output in compiled.graphs[0].outputs]
+        shapes = [shape for shape in outputs if shape]
+        self._is_watched = len(shapes) < len(outputs)
         ends = np.cumsum([shape[0] for shape in shapes]).tolist()
         self.groups = [slice(end - shape[0], end) for end, shape in zip(ends, shapes, strict=True)]
 
@@ -289,6 +313,8 @@ class OpenVINOSession(Session[_Slot]):
             if parts and not straight:
                 copies += zip(parts, own, strict=True)
         slot.request.infer(share_outputs=True)  # what it returns is not looked at, and would be a copy of all outputs
+        if self._is_watched and not primes and not np.isfinite(slot.request.get_output_tensor(len(self.groups)).data):
+            raise NonFiniteError
         for part, samples in copies:
             part[...] = samples[: len(part)]
 

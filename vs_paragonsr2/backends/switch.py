@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..colour import ClipSpec
-from .base import Plane, Session
-from .lanes import NonFiniteError
+from .base import NonFiniteError, Plane, Session
 
 type AnySession = Session[Any]
 
@@ -40,6 +39,9 @@ class SwitchingSession(Session[None]):
     @property
     def device_bytes(self) -> int:  # type: ignore[override]
         return self._current.device_bytes
+
+    def help(self) -> bool:
+        return self._current.help()
 
     def _run(self, slot: None, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
         session = self._current
