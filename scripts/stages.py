@@ -9,7 +9,6 @@ multiply-adds at the rate at which the same runtime multiplies large matrices on
 """
 
 import argparse
-import io
 import json
 import statistics
 import time
@@ -29,7 +28,7 @@ from rich.table import Table
 from vs_paragonsr2 import upscale
 from vs_paragonsr2.backends import Options, Request
 from vs_paragonsr2.backends.base import Plane
-from vs_paragonsr2.backends.openvino import OpenVINOSession, open_session
+from vs_paragonsr2.backends.openvino import OpenVINOSession, convert, open_session
 from vs_paragonsr2.checkpoint import load_network
 from vs_paragonsr2.clipspec import ColorimetryReader, plane_format
 from vs_paragonsr2.colour import ClipSpec
@@ -166,7 +165,7 @@ def measure(model: str, precision: str, arguments: argparse.Namespace) -> Stages
     clip = source()
     frames = [[plane.copy() for plane in planes_of(frame)] for frame in clip.frames(close=True)]
     request = request_for(clip, model, precision)
-    session, product = counted_session(request), matrix_product(precision)
+    session, product = counted_session(request, precision), matrix_product(precision)
     out = [np.empty(shape, request.spec.target.dtype) for shape in request.spec.target.shapes]
     decodes: list[float] = []
     wholes: list[float] = []
@@ -222,19 +221,19 @@ def request_for(clip: vs.VideoNode, model: str, precision: str) -> Request:
     return Request(found, spec, Options(backend="openvino", device="CPU", num_streams=1, precision=precision))
 
 
-def counted_session(request: Request) -> CountedSession:
+def counted_session(request: Request, precision: str) -> CountedSession:
     """The backend's session, its graph on one thread and with counters."""
-    session, graph = open_session(request), io.BytesIO()
+    session = open_session(request)
     assert isinstance(session, OpenVINOSession), "f16 alone has another"
-    compiled = session.compiled
-    compiled.graphs[0].export_model(graph)
-    config = one_thread(request.options.precision) | {"PERF_COUNT": "YES"}
-    return CountedSession(request, replace(compiled, graphs=[ov.Core().import_model(graph.getvalue(), "CPU", config)]))
+    # Anew: what OpenVINO has read from the disk it cannot write again.
+    graph, _ = convert(request, precision)
+    counted = ov.Core().compile_model(graph, "CPU", one_thread(precision) | {"PERF_COUNT": "YES"})
+    return CountedSession(request, replace(session.compiled, graphs=[counted]))
 
 
-def one_thread(precision: str | None) -> dict[str, str]:
+def one_thread(precision: str) -> dict[str, str]:
     """OpenVINO's settings for it."""
-    return {"INFERENCE_PRECISION_HINT": str(precision), "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1"}
+    return {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1"}
 
 
 def matrix_product(precision: str) -> Callable[[], object]:
@@ -257,12 +256,14 @@ def multiply_adds(request: Request) -> int:
 def by_kind(frames: Sequence[Frame], graph: float) -> dict[str, tuple[int, float]]:
     """Executions and milliseconds of a frame by kind of layer, the largest first; together they make the graph's."""
     bands = [band for frame in frames for band in frame.layers]
-    # The clock also runs while other programs do: a layer's median does not know of it.
-    seconds = [statistics.median(times) for times in zip(*([time for _, time in band] for band in bands), strict=True)]
-    kinds: dict[str, tuple[int, float]] = {}
-    for (kind, _), each in zip(bands[0], seconds, strict=True):
-        executions, total = kinds.get(kind, (0, 0.0))
-        kinds[kind] = executions + len(frames[0].layers), total + each * graph / sum(seconds)
+    of_bands: dict[str, list[list[float]]] = {}
+    for number, band in enumerate(bands):
+        for kind, seconds in band:
+            of_bands.setdefault(kind, [[] for _ in bands])[number].append(seconds)
+    # The clock also runs while other programs do: a kind's median does not know of it.
+    medians = {kind: statistics.median(map(sum, times)) for kind, times in of_bands.items()}
+    scale = graph / sum(medians.values())
+    kinds = {kind: (sum(map(len, times)) // len(frames), scale * medians[kind]) for kind, times in of_bands.items()}
     return dict(sorted(kinds.items(), key=lambda item: -item[1][1]))
 
 

@@ -104,7 +104,7 @@ def open_session(request: Request) -> "OpenVINOSession | SwitchingSession":
         return _Compiled([core.import_model(blob, device, config) for _ in range(programs)], *geometry)
 
     def make() -> tuple[_Compiled, bytes]:
-        model, geometry = _convert(request, precision)
+        model, geometry = convert(request, precision)
         stream = io.BytesIO()
         core.compile_model(model, device, config).export_model(stream)
         data = np.array(geometry, "<u4").tobytes() + stream.getvalue()
@@ -164,7 +164,7 @@ def _device(core: ov.Core, options: Options) -> str:
     return own[index]
 
 
-def _convert(request: Request, precision: str) -> tuple[ov.Model, tuple[int, ...]]:
+def convert(request: Request, precision: str) -> tuple[ov.Model, tuple[int, ...]]:
     """The graph for one band, and the numbers of its :class:`_Compiled`. This alone needs PyTorch."""
     import torch
 
