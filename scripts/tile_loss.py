@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
-from rich.table import Table
 
 from vs_paragonsr2.backends.base import Plane
 from vs_paragonsr2.backends.devices import lane_on
@@ -43,7 +42,7 @@ def main() -> None:
     paths = sorted(path for path in arguments.data.glob("*.png") if not path.stem.endswith("_hr"))[: arguments.pictures]
     if not paths:
         sys.exit(f"tile_loss: --data is {arguments.data}: expected a folder with pictures, NAME.png")
-    table = Table("model", "picture", "tile", "luma PSNR, dB", "worst, codes", "mean, codes")
+    console = Console(stderr=True)
     for checkpoint in arguments.checkpoints:
         network = load_network(checkpoint)
         for path in paths:
@@ -54,9 +53,8 @@ def main() -> None:
                     whole = result
                     continue
                 off = np.abs(result.astype(int) - whole)
-                figures = f"{psnr_luma(result, whole, 0):.2f}", f"{off.max()}", f"{off.mean():.3f}"
-                table.add_row(checkpoint.stem, path.stem, tile, *figures)
-    Console(stderr=True).print(table)
+                found = f"{psnr_luma(result, whole, 0):.2f} dB luma PSNR, codes off by {off.mean():.3f}, {off.max()} at worst"
+                console.print(f"{checkpoint.stem}, {path.stem}, tiles of {tile}: {found}", highlight=False)
 
 
 def middle(picture: Picture, side: int) -> Picture:
