@@ -10,6 +10,7 @@ from plain import make_spec
 
 import vs_paragonsr2.backends.openvino as openvino_room
 from vs_paragonsr2.backends import Options, Request
+from vs_paragonsr2.backends.openvino import OpenVINOSession
 from vs_paragonsr2.backends.processors import cores, cores_among
 from vs_paragonsr2.weights import find_model
 
@@ -77,6 +78,7 @@ def test_a_process_that_may_use_one_core_takes_one_stream() -> None:
 def test_no_more_threads_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a quota the processors of the whole machine are to be seen, and as many threads would wait for one another."""
     monkeypatch.setattr(openvino_room, "cores", lambda: 1)
-    options = Options(backend="openvino", device="CPU", num_streams=1)
+    options = Options(backend="openvino", device="CPU", num_streams=2)
     session = openvino_room.open_session(Request(find_model("realtime", 2), make_spec(2, (14, 20)), options))
-    assert session.compiled.graph.get_property("INFERENCE_NUM_THREADS") == 1
+    assert isinstance(session, OpenVINOSession)
+    assert [graph.get_property("INFERENCE_NUM_THREADS") for graph in session.compiled.graphs] == [1, 1]
