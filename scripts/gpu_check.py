@@ -26,6 +26,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -357,6 +358,8 @@ def filter_fps(frames: int, session: LanesSession, lanes: int) -> float:
     source = vs.core.std.BlankClip(format=vs.YUV420P8, width=spec.source.width, height=spec.source.height, length=frames, keep=True)
 
     class Opened:
+        watch = nullcontext()
+
         def frame(self, n: int, frame: vs.VideoFrame) -> vs.VideoFrame:
             out = new_frame(source.format, spec.target.width, spec.target.height, props_from=frame)
             session.run(planes_of(frame), planes_of(out))

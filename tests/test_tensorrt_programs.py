@@ -22,7 +22,7 @@ from vs_paragonsr2.backends.base import Plane
 from vs_paragonsr2.backends.devices import UNDISTURBED, CPULane
 from vs_paragonsr2.backends.engines import Engine, EngineError, EngineGraph, Runtime, build_engine, engine_dtype
 from vs_paragonsr2.backends.lanes import FrameLane, LanesSession
-from vs_paragonsr2.backends.planes import Layout, padded_shapes
+from vs_paragonsr2.backends.planes import Layout
 from vs_paragonsr2.backends.switch import test_picture as picture_of
 from vs_paragonsr2.colour import ClipSpec
 from vs_paragonsr2.errors import ParagonSR2Error
@@ -51,7 +51,7 @@ class StandInContext:
 
     def execute_async_v3(self, stream: int) -> bool:
         graph = self.engine.graph
-        given = [self.at(name, graph.source) for name in sorted(self.engine.shapes) if name.startswith("planes")]
+        given = [self.at(f"planes_{index}", fmt) for index, fmt in enumerate(graph.sources)]
         for index, plane in enumerate(graph(*given)):
             self.at(f"output{index}", graph.target).copy_(plane)
         self.engine.kernels += b"kernel"
@@ -70,7 +70,7 @@ class StandInEngine:
         self.graph = graph
         self.capturable = True
         self.kernels = b""
-        shapes = [*padded_shapes(graph.source, graph.planes_graph.halo), *graph.target.shapes]
+        shapes = [*graph.source_shapes, *graph.target.shapes]
         names = [f"planes_{i}" for i in range(3)] + [f"output{i}" for i in range(3)]
         self.shapes = {name: (1, 1, *shape) for name, shape in zip(names, shapes, strict=True)}
         self.num_io_tensors = len(names)
