@@ -175,14 +175,14 @@ def test_too_late_with_a_real_session(fps: float | None, said: int) -> None:
     logged: list[str] = []
     filter_room._log_once.cache_clear()
     handle = vs.core.add_log_handler(lambda kind, message: logged.append(message))
-    clip = numbered(3 * FRAMES)
+    clip = numbered(3 * FRAMES).resize.Point(64, 64)  # all frames are equal, and each is to be computed
     try:
         for _ in range(2):
-            for _frame in upscale(clip, STREAM, playback_fps=fps).frames(prefetch=8, close=True):
+            for _frame in upscale(clip, STREAM, playback_fps=fps, repeats=False).frames(prefetch=8, close=True):
                 pass
     finally:
         vs.core.remove_log_handler(handle)
-    words = 'upscale: frames of 16x16 come too late to be shown at 1e+06 fps: model="realtime" would help'
+    words = 'upscale: frames of 64x64 come too late to be shown at 1e+06 fps: model="realtime" would help'
     assert late_words(logged) == [words] * said
 
 
