@@ -12,7 +12,7 @@ from conftest import golden
 from test_openvino import run_in_a_process
 
 import vs_paragonsr2.filter as filter_room
-from vs_paragonsr2 import ParagonSR2Error, cache, upscale, weights
+from vs_paragonsr2 import ParagonSR2Error, cache, shipped_models, upscale, weights
 from vs_paragonsr2.backends import Options
 from vs_paragonsr2.capability import HEADROOM, Speed, choose_model, keep_speed, known_speed, verdict
 from vs_paragonsr2.cli import doctor, main
@@ -165,11 +165,13 @@ def test_the_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     main(["doctor", "--seconds", "0.2", "--device", "CPU"])
     said = capsys.readouterr()
     assert said.err == ""
-    for words in ("OpenVINO CPU: ", "openvino 20", "realtime 2x, stream 2x", "backend 'openvino'", str(cache.cache_folder())):
+    models = ", ".join(f"{name} {scale}x" for name, scale in sorted(shipped_models()))
+    timed = sum(name in ("realtime", "stream") for name, _ in shipped_models())
+    for words in ("OpenVINO CPU: ", "openvino 20", models, "backend 'openvino'", str(cache.cache_folder())):
         assert words in said.out
     for size in ("640x360", "854x480", "960x540", "1280x720", "1920x1080"):
-        assert said.out.count(size) == 2
-    assert said.out.count("busy") + said.out.count("no, ") == 2 * 5 * 3
+        assert said.out.count(size) == timed
+    assert said.out.count("busy") + said.out.count("no, ") == timed * 5 * 3
     on_cpu = replace(ASKED, device="CPU")
     speeds = known(on_cpu, "stream"), known(on_cpu, "realtime")
     assert all(speed is not None and speed.pixels > 0 for speed in speeds)

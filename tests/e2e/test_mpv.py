@@ -258,11 +258,12 @@ def on_display(player: Player, display: str, *options: object, **environment: st
 def test_the_configuration_as_pasted(player: Player, display: str, small: Path, tmp_path: Path) -> None:
     """Small pictures are upscaled, the key switches that off and on, and 4K is left alone."""
     large = encoded(tmp_path / "large.mp4", "mpeg4", "yuv420p", LARGE, 2)
+    wide = 256 * max(scale for name, scale in shipped_models() if name == "realtime")  # the display is five times as wide
     mpv = on_display(player, display)
-    for path, width in ((small, 512), (large, LARGE[0]), (small, 512)):
+    for path, width in ((small, wide), (large, LARGE[0]), (small, wide)):
         mpv.load(path)
         mpv.wait_until("video-out-params/w", width)
-    for width in (256, 512):
+    for width in (256, wide):
         mpv.command("keypress", "Ctrl+u")
         mpv.wait_until("video-out-params/w", width)
     assert mpv.get("display-width") == 1280
