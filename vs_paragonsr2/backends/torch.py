@@ -105,8 +105,9 @@ def sizes_of(spec: ClipSpec, network: Network) -> Iterator[tuple[int, int]]:
 def alignment(spec: ClipSpec, network: Network) -> tuple[int, int]:
     """(rows, columns) of which the places of tiles are multiples: attention windows of a tile are windows of the picture.
 
-    They are approximate all the same, and ``scripts/tile_loss.py`` says how much so: through windows that are shifted and channel
-    attention an output of Photo or Pro sees the whole picture.
+    They are approximate all the same: through windows that are shifted and channel attention an output of Photo or Pro sees the
+    whole picture. Measured by ``scripts/tile_loss.py``, random weights, tiles of 96x96 of 192x192: luma PSNR 69 dB from the whole
+    for Photo, 48 dB for Pro.
     """
     rows, columns = unit(spec)
     window = network.window or 1
