@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vs_paragonsr2 import upscale
-from vs_paragonsr2.capability import processors
+from vs_paragonsr2.backends.processors import processors
 from vs_paragonsr2.sessions import SESSIONS
 
 ENDLESS = (2**31 - 1) // 16
@@ -187,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clip", type=Path, default=ROOT / "tests/clips/flower_960x540.mp4", help="repeated if it is too short")
     parser.add_argument("--size", metavar="WxH", help="resize the clip first")
     parser.add_argument("--frames", type=int, default=120, help="of each part, before and after the seek")
-    parser.add_argument("--concurrent-frames", type=int, default=processors(), help="as mpv's; the number of processors")
+    parser.add_argument("--concurrent-frames", type=int, default=len(processors()), help="as mpv's; the number of processors")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="a PNG")
     parsed = parser.parse_args(arguments)

@@ -122,7 +122,7 @@ def test_what_is_kept_is_of_this_model_device_and_configuration(monkeypatch: pyt
     assert known(model="realtime") is None
     for change in ({"precision": "bf16"}, {"num_streams": 1}, {"backend": "reference"}, {"device": "CPU"}):
         assert known(replace(ASKED, **change)) is None
-    monkeypatch.setattr("vs_paragonsr2.capability.processors", lambda: 1000)
+    monkeypatch.setattr("vs_paragonsr2.capability.processors", lambda: set(range(1000)))
     assert known() is None
 
 

@@ -121,6 +121,7 @@ def test_ms_ssim_takes_patches_of_every_size(side: int) -> None:
 def test_the_fourier_loss_is_the_mean_over_the_spectrum() -> None:
     """A difference of one everywhere is the zero frequency alone: sqrt(96 * 96) of it, spread over 96 x 49 complex values."""
     target = torch.zeros(1, 3, 96, 96)
+    assert LOSSES["MSELoss"](target + 2, target) == pytest.approx(4)
     assert LOSSES["FFTLoss"](target + 1, target) == pytest.approx(96 / (96 * 49 * 2))
 
 

@@ -72,12 +72,18 @@ def test_excess_counts_what_is_beyond_the_limit() -> None:
         assert float(excess(network, picture, 1e6)) == pytest.approx(1 / (2 * layers))
 
 
-def test_excess_can_be_trained_away() -> None:
+def network_of_large_products(factor: float, gain: float) -> ParagonSR2:
+    """Fresh, but for what goes into Stream's products and comes out of its blocks."""
     torch.manual_seed(0)
     network = ParagonSR2("stream", 2)
     for block in network.blocks():
-        block.gate.weight.data *= 8
-        block.scale.gamma.data.fill_(1)
+        block.gate.weight.data *= factor
+        block.scale.gamma.data.fill_(gain)
+    return network
+
+
+def test_excess_can_be_trained_away() -> None:
+    network = network_of_large_products(8, 1)
     optimiser = torch.optim.Adam(network.parameters(), lr=0.003)
     picture = harsh_picture(np.random.default_rng(0))
     seen = []
@@ -91,11 +97,7 @@ def test_excess_can_be_trained_away() -> None:
 
 
 def test_balanced_products_are_smaller_and_the_picture_is_the_same() -> None:
-    torch.manual_seed(0)
-    network = ParagonSR2("stream", 2)
-    for block in network.blocks():
-        block.gate.weight.data *= 20
-        block.scale.gamma.data.fill_(0.01)
+    network = network_of_large_products(20, 0.01)
     picture = harsh_picture(np.random.default_rng(0))
     before, largest = network(picture), largest_products(network, picture)
     balance(network, limit=4.0, pictures=2)

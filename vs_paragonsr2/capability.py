@@ -5,13 +5,13 @@ To measure takes too long for a script that a player runs again at each seek; a 
 
 import json
 import math
-import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
 from .backends import Options, candidates, load_backend
+from .backends.processors import processors
 from .cache import entry_path, keep, load_kept
 from .errors import ParagonSR2Error
 from .weights import Model, find_model, shipped_models
@@ -109,7 +109,7 @@ def _parse(data: bytes) -> Speed:
 def _path(model: Model, options: Options) -> Path:
     # What does not change the speed of a session that is ready does not count.
     asked = replace(options, alpha=None, wait=False, memory_limit=None)
-    return entry_path("speed", model.sha256, asked, _device_name(asked), _versions(), processors())
+    return entry_path("speed", model.sha256, asked, _device_name(asked), _versions(), len(processors()))
 
 
 @lru_cache(maxsize=16)
@@ -135,8 +135,3 @@ def version_of(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def processors() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -109,6 +109,7 @@ class Folded:
     detail_unit: float
 
 
+@torch.no_grad()
 def fold(network: Network, spec: ClipSpec, *, centred: bool = False, detail_unit: float = 1.0, band: bool = False) -> Folded:
     """Multiply out all that is linear.
 
@@ -157,7 +158,7 @@ def fold(network: Network, spec: ClipSpec, *, centred: bool = False, detail_unit
         gain = scale / fed_scale
         # Every phase of the base path has the same gain at DC, 1, up to the rounding of the stored taps.
         dc = float(base.dense()[0, 0].sum())
-        tail = _tail(network, torch.from_numpy(from_rgb[planes] * scale / detail_unit), out)
+        tail = fold_tail(network, torch.from_numpy(from_rgb[planes] * scale / detail_unit), out)
         phases = _phases_at_once(tail, base, target.shapes[planes.start])
         base = base.grouped((phases[0] // base.phases[0], phases[1] // base.phases[1]))
         tail = tail.grouped((phases[0] // tail.phases[0], phases[1] // tail.phases[1]))
@@ -275,23 +276,26 @@ def _head(network: Network, to_rgb: Tensor, scales: Sequence[tuple[float, float]
     return head
 
 
-def _tail(network: Network, from_rgb: Tensor, reduce: tuple[Polyphase, Polyphase]) -> Convolution:
-    """The last upsampling convolution and all behind it, for planes that are rows of ``from_rgb`` reduced."""
+def fold_tail(network: Network, from_rgb: Tensor, reduce: tuple[Polyphase, Polyphase]) -> Convolution:
+    """The last upsampling convolution and all behind it, for planes that are rows of ``from_rgb`` reduced.
+
+    In the network's dtype; gradients reach its parameters.
+    """
     if isinstance(network, LegacyParagonSR2):
         up, out, _ = upsampling_convolutions(network)[-1]
-        gain, factor = network.global_detail_gain.detach(), network.scale if network.scale <= 3 else 2
+        gain, factor = network.global_detail_gain, network.scale if network.scale <= 3 else 2
     else:
         first = network.up[0]
         assert isinstance(first, nn.Conv2d)
-        up, out, gain, factor = first, network.conv_out, network.detail_gain.detach(), network.scale
+        up, out, gain, factor = first, network.conv_out, network.detail_gain, network.scale
     assert up.bias is not None and out.bias is not None
     # A pixel shuffle's input channels are (middle, row in the cell, column in the cell).
-    up_weight = up.weight.detach().unflatten(0, (-1, factor, factor))
-    up_bias = up.bias.detach().unflatten(0, (-1, factor, factor))
-    out_weight = gain * torch.einsum("pc,cmyx->pmyx", from_rgb, out.weight.detach())
+    up_weight = up.weight.unflatten(0, (-1, factor, factor))
+    up_bias = up.bias.unflatten(0, (-1, factor, factor))
+    out_weight = gain * torch.einsum("pc,cmyx->pmyx", from_rgb, out.weight)
     rows, columns = (_behind_shuffle(axis, factor) for axis in reduce)
     # p planes, i j phases, m middle channels, e f cells, q r phases of the shuffle, n inputs, y x taps of up, a b taps of out.
-    behind = torch.einsum("pmab,iaeq,jbfr->pijefmqr", out_weight, rows.taps, columns.taps)
+    behind = torch.einsum("pmab,iaeq,jbfr->pijefmqr", out_weight, rows.taps.to(out_weight), columns.taps.to(out_weight))
     products = torch.einsum("pijefmqr,mqrnyx->pijnefyx", behind, up_weight)
     cells, kernel = products.shape[4:6], up_weight.shape[-2:]
     weight = products.new_zeros(*products.shape[:4], cells[0] + kernel[0] - 1, cells[1] + kernel[1] - 1)
@@ -299,7 +303,7 @@ def _tail(network: Network, from_rgb: Tensor, reduce: tuple[Polyphase, Polyphase
         for x in range(kernel[1]):
             weight[..., y : y + cells[0], x : x + cells[1]] += products[..., y, x]
     bias = torch.einsum("pijefmqr,mqr->pij", behind, up_bias)
-    bias = bias + (gain * from_rgb @ out.bias.detach())[:, None, None]
+    bias = bias + (gain * from_rgb @ out.bias)[:, None, None]
     centre = (rows.first - kernel[0] // 2, columns.first - kernel[1] // 2)
     return Convolution(weight, bias, centre, (rows.step, columns.step))
 

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+def processors() -> set[int]:
+    """The numbers of the logical processors that this process may use; at least one."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
 def cores() -> int:
     """Physical cores among the processors that this process may use, and no more than its control group's quota; at least 1.
 
-    Away from Linux they are all of the machine's logical processors.
+    Away from Linux, where nothing says what a core is, they are the logical processors.
     """
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    return cores_among(os.sched_getaffinity(0), Path("/"))
+    return cores_among(processors(), Path("/"))
 
 
 def cores_among(processors: set[int], root: Path) -> int:

@@ -14,8 +14,9 @@ from rich.table import Table
 
 from ..arguments import number, whole_number
 from ..backends import Options, candidates, load_backend
+from ..backends.processors import processors
 from ..cache import cache_folder
-from ..capability import AUTO, RUNTIMES, Speed, keep_speed, known_speed, processors, verdict, version_of
+from ..capability import AUTO, RUNTIMES, Speed, keep_speed, known_speed, verdict, version_of
 from ..errors import ParagonSR2Error
 from ..weights import find_model, shipped_models
 
@@ -84,7 +85,7 @@ def versions() -> Iterator[str]:
 
 def devices() -> Iterator[str]:
     """What there is to compute on, by runtime."""
-    yield f"{processors()} processors for this process"
+    yield f"{len(processors())} processors for this process"
     try:
         load_backend("openvino")
     except ParagonSR2Error as error:

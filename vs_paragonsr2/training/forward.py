@@ -18,8 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..fold import fold_tail
 from ..network import ParagonSR2
 from ..network.blocks import NanoBlock, StreamBlock
+from ..polyphase import IDENTITY
 
 DILATION = 3
 """Of StreamBlock's second depthwise convolution."""
@@ -34,30 +36,13 @@ def training_forward(network: ParagonSR2, device: torch.device) -> Callable[[Ten
         features = network.conv_in(x)
         for block in network.blocks():
             features = STEPS[type(block)](block, features)
-        weight, bias = tail(network)
-        detail = F.conv2d(network.conv_mid(features), weight, bias, padding=2)
+        with torch.autocast(device.type, enabled=False):
+            tail = fold_tail(network, torch.eye(3).to(x), (IDENTITY, IDENTITY))
+        # 5x5 taps about each pixel.
+        detail = F.conv2d(network.conv_mid(features), tail.weight.flatten(0, 2), tail.bias.flatten(), padding=2)
         return network.base(x) + F.pixel_shuffle(detail, network.scale)
 
     return forward
-
-
-def tail(network: ParagonSR2) -> tuple[Tensor, Tensor]:
-    """``up``, the shuffle, ``conv_out`` and ``detail_gain`` as weight (3 * scale * scale, F, 5, 5) and bias before the shuffle."""
-    up, out, s = network.up[0], network.conv_out, network.scale
-    assert isinstance(up, nn.Conv2d) and up.bias is not None and out.bias is not None
-    # For phase i of an output cell and tap t of conv_out: in which cell (e) and phase of it (q) of the shuffle that lies.
-    where = up.weight.new_zeros(s, 3, 3, s)
-    for i in range(s):
-        for t in range(3):
-            cell, phase = divmod(i + t - 1, s)
-            where[i, t, cell + 1, phase] = 1
-    # p planes, i j phases, m middle channels, a b taps of conv_out, e f cells, q r phases of the shuffle.
-    behind = torch.einsum("pmab,iaeq,jbfr->pijefmqr", network.detail_gain * out.weight, where, where).flatten(5)
-    outputs, inputs = 3 * s * s, up.weight.shape[1]
-    products = (behind.flatten(0, 4) @ up.weight.flatten(1)).view(outputs, 3, 3, inputs, 3, 3)
-    placed = [F.pad(products[:, e, f], (f, 2 - f, e, 2 - e)) for e in range(3) for f in range(3)]
-    bias = behind.sum((3, 4)).flatten(0, 2) @ up.bias + (network.detail_gain * out.bias).repeat_interleave(s * s)
-    return torch.stack(placed).sum(0), bias
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -15,6 +15,11 @@ def l1_loss(out: Tensor, target: Tensor) -> Tensor:
     return (out - target).abs().mean()
 
 
+def mse_loss(out: Tensor, target: Tensor) -> Tensor:
+    """Mean squared difference: what PSNR is made of, for the last steps of a run that is judged by it."""
+    return (out - target).square().mean()
+
+
 def msssim_loss(out: Tensor, target: Tensor) -> Tensor:
     """1 - MS-SSIM, of as many of its five scales as leave room for the window, on at least 11 pixels a side.
 
@@ -37,4 +42,9 @@ def fft_loss(out: Tensor, target: Tensor) -> Tensor:
     return torch.view_as_real(torch.fft.rfft2(out - target, norm="ortho")).abs().mean()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"L1Loss": l1_loss, "MSSSIMLoss": msssim_loss, "FFTLoss": fft_loss}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "L1Loss": l1_loss,
+    "MSELoss": mse_loss,
+    "MSSSIMLoss": msssim_loss,
+    "FFTLoss": fft_loss,
+}

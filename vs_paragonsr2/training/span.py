@@ -43,10 +43,10 @@ def excess(network: ParagonSR2, picture: Tensor, limit: float) -> Tensor:
 
 @torch.no_grad()
 def balance(network: ParagonSR2, limit: float, pictures: int = 16, side: int = 96) -> None:
-    """Give Stream's products the range below ``limit`` for pictures of noise, and change no pixel.
+    """Give Stream's products the range below ``limit`` for pictures of noise, in place.
 
     One factor of a product gets smaller by a power of two and the convolution behind it larger, so that not even a rounding differs
-    in float32. In place.
+    in float32. Only where products are so large that the block cuts them off are they cut off later now.
     """
     rng = np.random.default_rng(0)
     noise = torch.cat([harsh_picture(rng, side) for _ in range(pictures)]).to(network.conv_in.weight)
