@@ -85,6 +85,12 @@ def test_above_8_bits_float32_is_the_default(fmt: int, output_format: int | None
     assert equal(planes_at(chosen), planes_at(exact))
 
 
+@pytest.mark.parametrize(("device", "at_8_bits", "above"), [("GPU.1", "f16", "f32"), ("NPU", "f16", "f16")])
+def test_the_defaults_of_devices_that_are_not_here(device: str, at_8_bits: str, above: str) -> None:
+    for bits, expected in ((8, at_8_bits), (10, above), (16, above)):
+        assert openvino_room.default_precision(device, make_spec(2, (8, 8), bits=bits).target) == expected
+
+
 @with_bf16
 def test_bf16_is_too_coarse_above_8_bits() -> None:
     """Why float32 is the default there: once bf16 is within a code at 10 bits, it need not be."""

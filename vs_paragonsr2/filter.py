@@ -64,8 +64,8 @@ def upscale(
         device_index: which device of that kind, from 0; several for TensorRT and PyTorch, which spread the frames over them.
         num_streams: frames computed at once. None chooses.
         precision: of the arithmetic: ``"f32"``, ``"bf16"`` or ``"f16"``. None takes f16 on CUDA devices, and f32 where that does
-            not hold the network's numbers; for OpenVINO on a CPU bf16 where it has that and the target has 8 bits, else f32; f16
-            elsewhere.
+            not hold the network's numbers; for OpenVINO, where the target has 8 bits, bf16 on a CPU that has it and f16 on a GPU,
+            else f32; f16 on an NPU.
         memory_limit: MiB that a session may take of each CUDA device; smaller tiles keep to it. None takes what there is.
         wait: let the script wait while TensorRT builds an engine, as encoders like it. Otherwise PyTorch serves meanwhile.
         torch_compile: try PyTorch's compiler for backend ``"torch"`` too, which takes minutes, and take it where it is faster.

@@ -67,17 +67,20 @@ def default_streams(device: str) -> int:
 
 
 def default_precision(device: str, target: PlaneFormat) -> str:
-    """What is fastest with the same picture: f16 on other devices than CPUs; on those bf16 where they have it (AVX512_BF16 or AMX)
-    and the target has 8 bits, else f32: bf16 has no more digits than that, and bands of colour are worse than waiting.
+    """What is fastest with the same picture: of 8 bits, f16 on other devices than CPUs, and bf16 on CPUs that have it (AVX512_BF16
+    or AMX); else f32, since bands of colour are worse than waiting. An NPU has f16 alone.
     """
+    if device.startswith("NPU"):
+        return "f16"
+    if target.bits > 8:
+        return "f32"
     if not device.startswith("CPU"):
         return "f16"
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:
         flags = ""
-    has_bf16 = "avx512_bf16" in flags or "amx_bf16" in flags
-    return "bf16" if has_bf16 and target.bits == 8 else "f32"
+    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "f32"
 
 
 def open_session(request: Request) -> "OpenVINOSession | SwitchingSession":
