@@ -21,7 +21,7 @@ from vs_paragonsr2 import upscale
 from vs_paragonsr2.backends import Options, Request, Session
 from vs_paragonsr2.backends.base import Plane
 from vs_paragonsr2.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
-from vs_paragonsr2.sessions import SESSIONS, AnySession, SessionCache
+from vs_paragonsr2.sessions import SESSIONS, AnySession, SessionCache, _open
 from vs_paragonsr2.weights import Model
 
 FORMAT = PlaneFormat(family="GRAY", bits=8, is_float=False, subsampling_w=0, subsampling_h=0, width=8, height=8)
@@ -144,6 +144,27 @@ def test_clips_that_ask_for_the_same_share_a_session() -> None:
         for _frame in upscale(clip, golden("realtime_x2")).frames():
             pass
     assert len(SESSIONS._sessions) == 1
+
+
+def test_a_session_is_freed_when_no_clip_uses_it_and_room_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real one, in a cache of one."""
+    opened: list[weakref.ref[AnySession]] = []
+
+    def build(asked: Request) -> AnySession:
+        session = _open(asked)
+        opened.append(weakref.ref(session))
+        return session
+
+    monkeypatch.setattr("vs_paragonsr2.filter.SESSIONS", SessionCache(build, max_sessions=1))
+    clip = clip_of(noise(2), vs.YUV420P8, _Matrix=6)
+    one, other = (upscale(clip, golden("realtime_x2"), backend="openvino", num_streams=streams) for streams in (1, 2))
+    gc.collect()
+    one.get_frame(0).close()  # no longer kept, but in use, and so not built again
+    other.get_frame(0).close()
+    assert [session() is None for session in opened] == [False, False]
+    del one
+    gc.collect()
+    assert [session() is None for session in opened] == [True, False]
 
 
 def seconds(work: Callable[[], object]) -> float:
