@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-SECONDS = 120.0
+SECONDS = 300.0
 """For an answer, however busy the machine is."""
 
 TROUBLE = re.compile(r"\[ *[\d.]+\](\[[ef]\]|\[w\]\[(vf|vapoursynth|user_filter_wrapper|paragonsr2)\b)")
@@ -72,12 +72,19 @@ class Mpv:
     def load(self, path: Path) -> None:
         """Play a file in place of what is played, up to its first frame on display."""
         self.command("loadfile", str(path))
+        self._events.clear()
         self.wait("file-loaded")
         self.wait("playback-restart")
 
     def seek(self, seconds: float) -> None:
         """To the frame of that time, up to its display."""
         self.command("seek", seconds, "absolute+exact")
+        self._events.clear()  # what came before the answer is of what was done before
+        self.wait("playback-restart")
+
+    def wait_for_loop(self) -> None:
+        """Until it has gone back by itself, and shows that frame."""
+        self.wait("seek")
         self.wait("playback-restart")
 
     def resident(self) -> int:
