@@ -28,7 +28,8 @@ from rich.table import Table
 from vs_paragonsr2 import upscale
 from vs_paragonsr2.backends import Options, Request
 from vs_paragonsr2.backends.base import Plane
-from vs_paragonsr2.backends.openvino import OpenVINOSession, convert, open_session
+from vs_paragonsr2.backends.conversion import convert
+from vs_paragonsr2.backends.openvino import OpenVINOSession, open_session
 from vs_paragonsr2.checkpoint import load_network
 from vs_paragonsr2.clipspec import ColorimetryReader, plane_format
 from vs_paragonsr2.colour import ClipSpec

@@ -13,6 +13,7 @@ from vs_paragonsr2.colour import ClipSpec, ColourFamily, Siting
 from vs_paragonsr2.errors import ParagonSR2Error
 from vs_paragonsr2.graph import PlanesCore, PlanesGraph
 from vs_paragonsr2.network import Network
+from vs_paragonsr2.stencil import shuffle
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +43,9 @@ def bands_of(graph: BandGraph, spec: ClipSpec, planes: list[Tensor], fill: float
                 plane[:, :, band * rows // y : (band * rows + graph.before[0] + rows + graph.after[0]) // y]
                 for plane, (y, _) in zip(padded, input_ratios(spec), strict=True)
             ]
-            samples, kept = graph.sums(parts, kept)
+            cells, kept = graph.cells(parts, kept)
             if band >= graph.priming:
-                found.append(samples)
+                found.append([shuffle(group, path.phases) for group, path in zip(cells, graph.paths, strict=True)])
     heights = [spec.target.height, *[spec.target.shapes[-1][0]]]
     return [torch.cat(group, 2)[:, :, :height] for group, height in zip(zip(*found, strict=True), heights, strict=False)]
 
@@ -115,7 +116,7 @@ def test_samples_in_memory_equal_the_whole_picture() -> None:
             )
             kept = list(found[2:])
         expected = PlanesGraph(network, spec)(*planes)
-    luma, chroma, *_ = found
+    luma, chroma = (shuffle(group.permute(0, 3, 1, 2), path.phases) for group, path in zip(found, graph.paths, strict=False))
     for a, b in zip((luma, *chroma.split(1, 1)), expected, strict=True):
         assert a.dtype == b.dtype
         off = np.abs(a.numpy().astype(int) - b.numpy().astype(int))

@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import openvino as ov
 import pytest
+import torch
 import vapoursynth as vs
 from conftest import golden, random_planes
+from openvino import opset15
 from route import Planes, clip_of, planes_at
 from test_filter import equal, noise
 from test_route import assert_same
@@ -18,6 +21,8 @@ import vs_paragonsr2.backends as backends_room
 import vs_paragonsr2.backends.openvino as openvino_room
 import vs_paragonsr2.filter as filter_room
 from vs_paragonsr2 import ParagonSR2Error, cache, upscale
+from vs_paragonsr2.backends.conversion import approximate_gelu
+from vs_paragonsr2.backends.planes import place_cells
 from vs_paragonsr2.sessions import SESSIONS
 
 MODEL = golden("realtime_x2")
@@ -178,3 +183,32 @@ def test_a_scale_that_differs_is_refused() -> None:
 def test_the_error_for_a_missing_backend_is_ours() -> None:
     with pytest.raises(ParagonSR2Error, match="backend is 'tensorflow': expected one of 'tensorrt'"):
         backends_room.load_backend("tensorflow")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32])
+@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 4, 4), (2, 2, 4), (2, 1, 1), (3, 8, 8)])
+def test_cells_come_to_their_places(dtype: type[np.generic], count: int, rows: int, columns: int) -> None:
+    down, across, height = 3, 5, 3 * rows - rows // 2
+    cells = (np.arange(down * across * count * rows * columns) % 251).astype(dtype).reshape(down, across, -1)
+    # As a frame's, planes have room behind each row, and more rows than the cells reach.
+    planes = [np.zeros((height + 2, across * columns + 7), dtype)[:, :-7] for _ in range(count)]
+    place_cells(cells, [plane[:height] for plane in planes])
+    whole = cells.reshape(down, across, count, rows, columns).transpose(2, 0, 3, 1, 4).reshape(count, down * rows, -1)
+    for plane, expected in zip(planes, whole, strict=True):
+        np.testing.assert_array_equal(plane[:height], expected[:height])
+        assert not plane[height:].any()
+    place_cells(cells[:1], planes)
+    assert not any(plane[max(rows, height) :].any() for plane in planes)
+
+
+def test_the_gelu_of_few_digits_is_near_the_exact_one() -> None:
+    x = np.concatenate([np.linspace(-12, 12, 100_001), [-1e6, -1e3, 1e3, 1e6]]).astype(np.float32)
+    given = opset15.parameter([len(x)], np.float32)
+    model = ov.Model([opset15.result(opset15.gelu(given, "erf"))], [given])
+    exact = torch.nn.functional.gelu(torch.from_numpy(x).double()).numpy()
+    approximate_gelu(model)
+    assert "Gelu" not in {op.get_type_name() for op in model.get_ops()}
+    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    error = np.abs(compiled([x])[0] - exact)
+    assert 0.0005 < error[:-4].max() < 0.0012
+    assert (error[-4:] <= 2e-6 * np.abs(x[-4:])).all()

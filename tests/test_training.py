@@ -22,6 +22,7 @@ from vs_paragonsr2 import ParagonSR2Error, load_network
 from vs_paragonsr2.network import ParagonSR2
 from vs_paragonsr2.training.config import TrainDataset, load_config
 from vs_paragonsr2.training.data import Ahead, PatchSampler, read_pairs
+from vs_paragonsr2.training.drawings import drawing
 from vs_paragonsr2.training.losses import LOSSES
 from vs_paragonsr2.training.shards import Tiles, find_shards, reduce_bicubic
 from vs_paragonsr2.training.start import leave_linear_regime, start_from
@@ -67,6 +68,25 @@ def config_file(tmp_path: Path, shard: Path, total_iter: int, **train: object) -
 def sampler(shard: Path, seed: int = 0, **changes: object) -> PatchSampler:
     options = TrainDataset(dataroot_gt=[shard], lq_size=16, batch_size_per_gpu=8)
     return PatchSampler(replace(options, **changes), 2, seed)
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 50, 110), (1.0, 160, 160)])
+def test_the_share_of_drawn_patches(shard: Path, share: float, least: int, most: int) -> None:
+    """Photographs of the shard are noise; drawings have far fewer colours."""
+    patches = [high for step in range(20) for high in sampler(shard, drawn_prob=share).sample(step).high]
+    drawn = sum(len(torch.unique(patch.flatten(1), dim=1).T) < 600 for patch in patches)
+    assert least <= drawn <= most
+
+
+def test_drawings_are_the_generators_alone_and_of_full_contrast() -> None:
+    pictures = [drawing(96, np.random.default_rng(seed)) for seed in range(40)]
+    for seed, picture in enumerate(pictures):
+        assert picture.shape == (96, 96, 3)
+        assert picture.dtype == np.uint8
+        np.testing.assert_array_equal(picture, drawing(96, np.random.default_rng(seed)))
+    assert np.mean([np.ptp(picture) > 200 for picture in pictures]) > 0.7
+    # Both edges of half tones and jagged ones.
+    assert len({len(np.unique(picture)) for picture in pictures}) > 20
 
 
 def first_pictures(shard: Path, batch: int = 8) -> torch.Tensor:
@@ -224,6 +244,7 @@ def test_batches_come_ahead_of_time_in_their_order(shard: Path) -> None:
         ({"train": {"total_iter": 5, "optim_g": {"lr": -1}}}, "train.optim_g.lr is -1.0: expected 0 or more"),
         ({"network_g": {"type": "paragonsr2_realtime", "scale": 4}}, "network_g.scale is 4: expected the file's scale, 2"),
         ({"train": 7}, "train is 7: expected keys and values"),
+        ({"datasets": {"train": {"dataroot_gt": ".", "drawn_prob": 2}}}, "train.drawn_prob is 2.0: expected 0 to 1"),
     ],
 )
 def test_faults_in_a_configuration_are_named(tmp_path: Path, shard: Path, change: dict[str, object], match: str) -> None:

@@ -30,8 +30,10 @@ class BandGraph(nn.Module):
 
     ``forward(*planes, *kept)`` takes a tensor (1, 1, height, width) a plane of ``spec.inputs``, of :func:`seam_dtype`, and tensors
     of ``kept_shapes``, float32 or, with ``wide``, float64. It returns the target's planes, those that one convolution gives in one
-    tensor (1, planes, height, width), and the tensors for the next band. What they hold before a picture's first band does not
-    matter.
+    tensor, and the tensors for the next band. What they hold before a picture's first band does not matter.
+
+    Planes come as cells, (1, cells of the rows, cells of the columns, planes * rows * columns of a cell), as a convolution with
+    its channels last leaves them: to copy cells into a frame costs a host less than to shuffle pixels costs a runtime.
 
     Band i is the source's luma rows ``i * rows`` to ``(i + 1) * rows``. Its planes begin ``before`` luma samples above and to the
     left of it and end ``after`` below and to the right (chroma in proportion). Bands ``-priming`` to -1 fill what is kept, and the
@@ -42,7 +44,8 @@ class BandGraph(nn.Module):
         spec: of the whole picture.
         rows: luma rows of a band, a multiple of :func:`unit`'s.
         wide: whether to compute in float64.
-        centred: as :func:`fold` has it, for runtimes that compute in a dtype of few digits.
+        centred: as :func:`fold` has it, for runtimes that compute in a dtype of few digits; no filter of planes is in two layers
+            then, between which they would round.
 
     Raises:
         ParagonSR2Error: the network has attention windows, or ``rows`` is none of the above.
@@ -90,6 +93,7 @@ class BandGraph(nn.Module):
                 left=np.array([reach, sideways * resolution]),
                 resolution=resolution,
                 detail_unit=folded.detail_unit,
+                dense=centred,
             )
             for part in zip(groups, chroma, ratios, strict=True)
         ]
@@ -110,11 +114,11 @@ class BandGraph(nn.Module):
         target, formats = self.spec.target, input_formats(self.spec)
         count = len(formats)
         planes = [widen(plane, fmt, self.dtype) for plane, fmt in zip(tensors[:count], formats, strict=True)]
-        samples, left = self.sums(planes, tensors[count:])
-        return *(narrow(rounded(group, target), target) for group in samples), *left
+        cells, left = self.cells(planes, tensors[count:])
+        return *(narrow(rounded(group, target), target).permute(0, 2, 3, 1) for group in cells), *left
 
-    def sums(self, planes: Sequence[Tensor], kept: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """The groups' samples before they are rounded and clamped, from samples as numbers; and what is kept."""
+    def cells(self, planes: Sequence[Tensor], kept: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """The groups' samples before they are rounded and clamped, from samples as numbers, channels second; and what is kept."""
         count = len(self.spec.source.shapes)
         groups = self._groups(planes[:count])
         averages = self._groups(planes[count:]) if self.spec.temporal else groups
@@ -124,7 +128,7 @@ class BandGraph(nn.Module):
             x = torch.cat((earlier, x), 2)
             left.append(x[:, :, -earlier.shape[2] :])
             x = stage(x)
-        return [path(group, x) for path, group in zip(self.paths, groups, strict=True)], left
+        return [path.cells(group, x) for path, group in zip(self.paths, groups, strict=True)], left
 
     def _groups(self, planes: Sequence[Tensor]) -> list[Tensor]:
         planes = as_fed(planes, self.feeds)

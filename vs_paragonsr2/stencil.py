@@ -91,15 +91,16 @@ class PlaneStencil(nn.Module):
         reads: the part of the planes that it computes from.
         gain: of the filter, and
         offset: what is added behind it.
+        dense: whether it is to be one convolution, even where one axis after the other costs less.
     """
 
-    def __init__(self, filter_: PlaneFilter, reads: Part, gain: float = 1.0, offset: float = 0.0) -> None:
+    def __init__(self, filter_: PlaneFilter, reads: Part, gain: float = 1.0, offset: float = 0.0, *, dense: bool = False) -> None:
         super().__init__()
         self.reads = reads
         self.phases = filter_.phases
         (rows, columns), height, (step_y, step_x) = filter_.phases, filter_.taps[0], filter_.step
         self.rows: nn.Conv2d | None = None
-        if filter_.is_separated:
+        if filter_.is_separated and not dense:
             terms = len(filter_.vertical)
             # Each phase of the rows has its terms side by side, and the columns are filtered phase by phase.
             vertical = filter_.vertical.swapaxes(0, 1).reshape(rows * terms, 1, height, 1)
@@ -171,6 +172,10 @@ class PlanePath(nn.Module):
         left: pixels before the picture that the features have.
         resolution: features for a luma sample, along each axis.
         detail_unit: target samples for what the tail gives as 1.
+        dense: for runtimes that round what lies between two layers to few digits: filters of planes are one layer each.
+
+    Attributes:
+        phases: (rows, columns) of the cells that ``cells`` gives.
     """
 
     def __init__(
@@ -186,6 +191,7 @@ class PlanePath(nn.Module):
         left: Size,
         resolution: int,
         detail_unit: float,
+        dense: bool = False,
     ) -> None:
         super().__init__()
         nothing = np.zeros(2, np.int64)
@@ -196,12 +202,14 @@ class PlanePath(nn.Module):
         if chroma is None:
             self.head_reads = window(origin - before, own + before + after)
         else:
-            self.chroma = PlaneStencil(chroma, cells_window(chroma, origin, -before, own + before + after))
+            reads = cells_window(chroma, origin, -before, own + before + after)
+            self.chroma = PlaneStencil(chroma, reads, dense=dense)
             self.head_reads = window(before * ratio - head.before, size + head.before + head.after)
         base, tail = group.base, group.tail
         reads = cells_window(base, origin, nothing, own // np.array(base.step))
-        self.base = PlaneStencil(base, reads, group.gain, group.offset)
+        self.base = PlaneStencil(base, reads, group.gain, group.offset, dense=dense)
         self.tail = Tail(tail, cells_window(tail, left, nothing, size * resolution // np.array(tail.step)))
+        self.phases = base.phases if base.phases == tail.phases else (1, 1)
         self.detail_unit = detail_unit
 
     def surround(self, planes: Tensor) -> Tensor:
@@ -216,10 +224,14 @@ class PlanePath(nn.Module):
 
     def forward(self, planes: Tensor, features: Tensor) -> Tensor:
         """Sum both paths: (1, planes, H, W) of the target, from the surrounded planes and the body's features."""
+        return shuffle(self.cells(planes, features), self.phases)
+
+    def cells(self, planes: Tensor, features: Tensor) -> Tensor:
+        """What ``forward`` gives, before the shuffle: (1, planes * phases, cells of the rows, cells of the columns)."""
         base = self.base(planes)
         detail = self.tail(features).to(base.dtype)
         if self.detail_unit != 1:
             detail = detail * self.detail_unit
         if self.base.phases == self.tail.phases:
-            return shuffle(base + detail, self.base.phases)
+            return base + detail
         return shuffle(base, self.base.phases) + shuffle(detail, self.tail.phases)

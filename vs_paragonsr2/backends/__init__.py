@@ -9,6 +9,10 @@ from typing import Protocol, cast
 from ..errors import ParagonSR2Error
 from .base import Options, Request, Session
 
+# OpenVINO's converter starts a process that reports its use to its makers, unless the module for it is missing when OpenVINO is
+# imported. A filter in a player neither starts processes nor reports.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
 
 class Backend(Protocol):
     """What the module of a backend has."""

@@ -4,43 +4,28 @@ The compiled graph is kept on disk. A process that finds it there imports neithe
 """
 
 import io
-import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import partial
 from itertools import cycle, islice
+from math import prod
 from pathlib import Path
 from queue import Empty
 
 import numpy as np
+import openvino as ov
 from numpy.typing import NDArray
 
 from ..cache import entry_path, load_or_make
 from ..colour import PlaneFormat
 from ..errors import ParagonSR2Error
-from .base import NonFiniteError, Options, Plane, Request, Session, check_scale
-from .planes import input_ratios, plane_ratios, replicate
+from .base import NonFiniteError, Options, Plane, Request, Session
+from .planes import input_ratios, place_cells, plane_ratios, plane_shapes, replicate
 from .processors import cores
 from .sharing import SharedFrame
 from .switch import SwitchingSession
 
-# OpenVINO's converter starts a process that reports its use to its makers, unless the module for it is missing. A filter in a
-# player neither starts processes nor reports.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-
-import openvino as ov  # noqa: E402
-from openvino import opset15 as opset  # noqa: E402
-from openvino.passes import MakeStateful, Manager  # noqa: E402
-
 PRECISIONS = ("f32", "bf16", "f16")
-
-BAND_ROWS = 32
-"""Luma rows of a band at most: what a layer writes is still in the processor's cache when the next one reads it."""
-
-LEGACY_BAND_ROWS = 128
-"""The same for versions 7 and 8, whose deep stages compute their rims again for every band."""
-
 
 MOST_STREAMS = 16
 """Frames at once on a CPU at most, each of which takes memory; where there are more cores, each stream has several."""
@@ -107,6 +92,8 @@ def open_session(request: Request) -> "OpenVINOSession | SwitchingSession":
         return _Compiled([core.import_model(blob, device, config) for _ in range(programs)], *geometry)
 
     def make() -> tuple[_Compiled, bytes]:
+        from .conversion import convert
+
         model, geometry = convert(request, precision)
         stream = io.BytesIO()
         core.compile_model(model, device, config).export_model(stream)
@@ -167,74 +154,6 @@ def _device(core: ov.Core, options: Options) -> str:
     return own[index]
 
 
-def convert(request: Request, precision: str) -> tuple[ov.Model, tuple[int, ...]]:
-    """The graph for one band, and the numbers of its :class:`_Compiled`. This alone needs PyTorch."""
-    import torch
-
-    from ..bands import BandGraph, band_rows
-    from ..checkpoint import load_network
-    from ..graph import PlanesGraph, seam_dtype
-    from ..network import LegacyParagonSR2
-
-    network, spec = load_network(request.model.path, alpha=request.options.alpha), request.spec
-    check_scale(network.scale, spec)
-    if network.window is None:
-        most = LEGACY_BAND_ROWS if isinstance(network, LegacyParagonSR2) else BAND_ROWS
-        bands = BandGraph(network, spec, band_rows(spec, most), centred=precision != "f32")
-        graph: torch.nn.Module = bands
-        geometry = (bands.spec.source.height, bands.priming, bands.before[0], bands.after[0], bands.before[1], bands.after[1])
-        kept = bands.kept_shapes
-    elif network.variant == "pro":
-        raise ParagonSR2Error("backend is 'openvino', which takes many minutes to compile a Pro model: expected 'reference'")
-    else:
-        whole = PlanesGraph(network, spec, padded=True)
-        graph, (rows, columns), kept = whole, whole.halo, []
-        geometry = (spec.source.height, 0, rows, rows, columns, columns)
-    rows, _, above, below, left, right = geometry
-    example = [
-        torch.zeros(1, 1, *shape, dtype=seam_dtype(fmt))
-        for fmt in spec.inputs
-        for shape in _plane_shapes(fmt, rows + above + below, spec.source.width + left + right)
-    ]
-    example += [torch.zeros(shape) for shape in kept]
-    with torch.no_grad():
-        program = torch.export.export(graph, tuple(example), strict=True)
-        before = logging.root.manager.disable
-        logging.disable(logging.WARNING)  # it tells everybody, with stack traces, which decompositions PyTorch has given up
-        try:
-            model = ov.convert_model(program, input=[tuple(tensor.shape) for tensor in example])
-        finally:
-            logging.disable(before)
-    _keep_inside(model, len(kept))
-    if precision == "f16":  # bf16 reaches as far as f32
-        _watch(model)
-    return model, geometry
-
-
-def _keep_inside(model: ov.Model, count: int) -> None:
-    """Make the last inputs and outputs variables of the inference request, which stay with it from band to band."""
-    pairs = {}
-    for i, (given, left) in enumerate(zip(model.inputs[-count:], model.outputs[-count:], strict=True) if count else ()):
-        given.get_tensor().set_names({f"kept{i}"})
-        left.get_tensor().set_names({f"left{i}"})
-        pairs[f"kept{i}"] = f"left{i}"
-    if pairs:
-        manager = Manager()
-        manager.register_pass(MakeStateful(pairs))
-        manager.run_passes(model)
-
-
-def _watch(model: ov.Model) -> None:
-    """Add an output behind the planes': 0, or no number where a sample is not finite. Once samples are rounded, nobody can tell."""
-    rounded = [op for op in model.get_ops() if op.get_type_name() == "Round"]
-    flags = []
-    for op in rounded or model.get_results():
-        samples = op.input_value(0)
-        nothing = opset.multiply(samples, opset.constant(0, samples.get_element_type()))
-        flags.append(opset.reduce_sum(nothing, [0, 1, 2, 3]))
-    model.add_results([opset.result(reduce(opset.add, flags))])
-
-
 @dataclass(slots=True)
 class _Slot:
     """What one frame in flight has for itself."""
@@ -244,8 +163,8 @@ class _Slot:
     """The planes that come and what bands read about them."""
     reads: list[list[ov.Tensor]]
     """For each band, what it reads of them."""
-    band: list[NDArray[np.generic]]
-    """A band of each group of the target's planes, (planes, height, width), for those that are no rows of the frame."""
+    cells: list[NDArray[np.generic]]
+    """A band of each group of the target's planes: (cells of the rows, cells of the columns, planes * rows * columns of a cell)."""
 
 
 class OpenVINOSession(Session[_Slot]):
@@ -259,17 +178,24 @@ class OpenVINOSession(Session[_Slot]):
         height = (compiled.priming + self.bands) * compiled.rows + compiled.above + compiled.below
         width = source.width + compiled.left + compiled.right
         self.ratios, self.target_ratios = input_ratios(request.spec), plane_ratios(target)
-        # Planes of one size may come out together: taking them apart is faster on the way into the frame.
         outputs = [tuple(output.shape)[1:] for output in compiled.graphs[0].outputs]
         shapes = [shape for shape in outputs if shape]
         self._is_watched = len(shapes) < len(outputs)
-        ends = np.cumsum([shape[0] for shape in shapes]).tolist()
-        self.groups = [slice(end - shape[0], end) for end, shape in zip(ends, shapes, strict=True)]
+        # An output has one plane or several of one size: as many as its samples make.
+        sizes = [height * width for height, width in plane_shapes(target, compiled.rows * self.scale, target.width)]
+        self.groups: list[slice] = []
+        for shape in shapes:
+            begin = self.groups[-1].stop if self.groups else 0
+            self.groups.append(slice(begin, begin + prod(shape) // sizes[begin]))
 
         def slot(graph: ov.CompiledModel) -> _Slot:
-            padded = [np.empty(shape, fmt.dtype) for fmt in request.spec.inputs for shape in _plane_shapes(fmt, height, width)]
+            padded = [np.empty(shape, fmt.dtype) for fmt in request.spec.inputs for shape in plane_shapes(fmt, height, width)]
             reads = [self._reads(padded, band) for band in range(compiled.priming + self.bands)]
-            return _Slot(graph.create_infer_request(), padded, reads, [np.empty(shape, target.dtype) for shape in shapes])
+            cells = [np.empty(shape, target.dtype) for shape in shapes]
+            infer = graph.create_infer_request()
+            for index, own in enumerate(cells):
+                infer.set_output_tensor(index, _tensor(own))
+            return _Slot(infer, padded, reads, cells)
 
         graphs = islice(cycle(compiled.graphs), request.options.num_streams)
         super().__init__(request.spec, [slot(graph) for graph in graphs])
@@ -307,27 +233,17 @@ class OpenVINOSession(Session[_Slot]):
         rows = self.compiled.rows
         for index, tensor in enumerate(reads[band + self.compiled.priming]):
             slot.request.set_input_tensor(index, tensor)
-        copies: list[tuple[Plane, Plane]] = []
-        for index, (group, own) in enumerate(zip(self.groups, slot.band, strict=True)):
-            begin = band * rows * self.scale // self.target_ratios[group.start][0]
-            parts = [] if primes else [plane[begin : begin + own.shape[1]] for plane in out[group]]
-            straight = len(parts) == 1 and parts[0].shape == own.shape[1:] and parts[0].flags.c_contiguous
-            slot.request.set_output_tensor(index, _tensor(parts[0] if straight else own))
-            if parts and not straight:
-                copies += zip(parts, own, strict=True)
         slot.request.infer(share_outputs=True)  # what it returns is not looked at, and would be a copy of all outputs
-        if self._is_watched and not primes and not np.isfinite(slot.request.get_output_tensor(len(self.groups)).data):
+        if primes:
+            return
+        if self._is_watched and not np.isfinite(slot.request.get_output_tensor(len(self.groups)).data):
             raise NonFiniteError
-        for part, samples in copies:
-            part[...] = samples[: len(part)]
-
-
-def _plane_shapes(fmt: PlaneFormat, height: int, width: int) -> list[tuple[int, int]]:
-    """Height and width of each plane of a picture with so many luma samples."""
-    return [(height // rows, width // columns) for rows, columns in plane_ratios(fmt)]
+        for group, cells in zip(self.groups, slot.cells, strict=True):
+            begin = band * rows * self.scale // self.target_ratios[group.start][0]
+            place_cells(cells, [plane[begin:] for plane in out[group]])
 
 
 def _tensor(samples: NDArray[np.generic]) -> ov.Tensor:
-    """A tensor (1, planes, height, width) over the memory of planes; no runtime knows uint16, so its bits go as int16."""
+    """A tensor over the memory of an array, axes of length 1 before its own; uint16's bits go as int16, which runtimes know."""
     samples = samples.view(np.int16) if samples.dtype == np.uint16 else samples
-    return ov.Tensor(samples.reshape(1, -1, *samples.shape[-2:]), shared_memory=True)
+    return ov.Tensor(samples[(None,) * (4 - samples.ndim)], shared_memory=True)

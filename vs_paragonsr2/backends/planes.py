@@ -23,12 +23,14 @@ def plane_ratios(fmt: PlaneFormat) -> list[tuple[int, int]]:
     return [(1, 1), fmt.ratios, fmt.ratios][: len(fmt.shapes)]
 
 
+def plane_shapes(fmt: PlaneFormat, height: int, width: int) -> list[tuple[int, int]]:
+    """Height and width of each plane of a picture with so many luma samples."""
+    return [(height // rows, width // columns) for rows, columns in plane_ratios(fmt)]
+
+
 def padded_shapes(fmt: PlaneFormat, halo: tuple[int, int]) -> list[tuple[int, int]]:
     """Height and width of each plane with the halo, of luma samples, on each side."""
-    return [
-        (height + 2 * halo[0] // rows, width + 2 * halo[1] // columns)
-        for (height, width), (rows, columns) in zip(fmt.shapes, plane_ratios(fmt), strict=True)
-    ]
+    return plane_shapes(fmt, fmt.height + 2 * halo[0], fmt.width + 2 * halo[1])
 
 
 def replicate(plane: Plane, padded: NDArray[np.generic], rows: int, columns: int) -> None:
@@ -39,6 +41,21 @@ def replicate(plane: Plane, padded: NDArray[np.generic], rows: int, columns: int
     padded[rows : rows + height, columns + width :] = plane[:, -1:]
     padded[:rows] = padded[rows]
     padded[rows + height :] = padded[rows + height - 1]
+
+
+def place_cells(cells: NDArray[np.generic], planes: Sequence[Plane]) -> None:
+    """Copy (cells of the rows, cells of the columns, planes * rows * columns of a cell) into the planes' upper rows.
+
+    All columns of a cell go as one item. What the planes have no rows for is left out.
+    """
+    down, across, samples = cells.shape
+    columns = planes[0].shape[1] // across
+    rows = samples // (len(planes) * columns)
+    items = cells.view(f"V{columns * cells.itemsize}")
+    for index in range(len(planes) * rows):
+        plane, row = planes[index // rows], index % rows
+        part = plane[row : down * rows : rows].view(items.dtype)
+        part[...] = items[: len(part), :, index]
 
 
 @dataclass(frozen=True, slots=True)

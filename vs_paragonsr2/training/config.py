@@ -83,6 +83,8 @@ class TrainDataset:
     batch_size_per_gpu: int = 16
     use_hflip: bool = True
     use_rot: bool = True
+    drawn_prob: float = 0.0
+    """Ours: share of the patches without degradation that are drawn (see ``drawings.py``)."""
     tile_memory_mib: int = 1024
     """Most memory that decoded pictures take; where they need more, those not used lately are read again."""
     degradation: Degradation | None = None
@@ -253,6 +255,8 @@ def _check_values(config: TrainingConfig) -> None:
         raise ParagonSR2Error(f"train.span is {train.span}: expected a limit above 0, a share from 0 to 1 and every from 1 up")
     if not train.losses:
         raise ParagonSR2Error("train.losses is empty: expected at least one loss")
+    if not 0 <= data.drawn_prob <= 1:
+        raise ParagonSR2Error(f"datasets.train.drawn_prob is {data.drawn_prob}: expected 0 to 1")
     if data.degradation:
         _check_degradation(data.degradation, data.lq_size)
     if config.network_g.scale not in (None, config.scale):

@@ -13,7 +13,11 @@ from torch import Tensor
 from ..errors import ParagonSR2Error
 from .config import TrainDataset
 from .degradations import SequencePool
-from .shards import Picture, Tile, Tiles, find_shards
+from .drawings import drawing
+from .shards import Picture, Tile, Tiles, find_shards, reduce_bicubic
+
+DRAWN_ROOM = 8
+"""Pixels by which a drawing is larger than a patch: its own edges are rarely in there."""
 
 
 class Batch(NamedTuple):
@@ -54,6 +58,9 @@ class PatchSampler:
         degraded = self.pool.draw(rng) if self.pool else None
         if degraded:
             return self._cut(degraded, rng)
+        if self.options.drawn_prob and rng.random() < self.options.drawn_prob:
+            high = drawing(self.scale * (self.options.lq_size + DRAWN_ROOM), rng)
+            return self._cut(Tile(reduce_bicubic(high, self.scale), high), rng)
         patch = self._cut(self.tiles[int(rng.integers(len(self.tiles)))], rng)
         seed = int(rng.integers(8))
         return Tile(self._oriented(patch.low, seed), self._oriented(patch.high, seed))
