@@ -258,6 +258,8 @@ def test_refuses_what_is_no_clip() -> None:
         ({"device_index": (1, 1)}, r"device_index is \(1, 1\): expected a number from 0, or several different"),
         ({"backend": "openvino", "device_index": (0, 1)}, "backend 'openvino' takes one; 'torch' and 'tensorrt' take several"),
         ({"memory_limit": 0}, "memory_limit is 0: expected a whole number of 1"),
+        ({"tile_size": -1}, "tile_size is -1: expected a whole number of 0"),
+        ({"tile_size": (1, 2, 3)}, r"tile_size is \(1, 2, 3\): expected \(width, height\), one number for both, or None"),
         ({"wait": 1}, "wait is 1: expected True or False"),
         ({"num_streams": 0}, "num_streams is 0: expected a whole number of 1"),
         ({"num_streams": 1.5}, "num_streams is 1.5: expected a whole number"),

@@ -4,6 +4,7 @@ import os
 import statistics
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 import vapoursynth as vs
 from conftest import golden, random_planes
 from openvino import opset15
+from plain import make_spec
 from route import Planes, clip_of, planes_at
 from test_filter import equal, noise
 from test_route import assert_same
@@ -21,9 +23,11 @@ import vs_paragonsr2.backends as backends_room
 import vs_paragonsr2.backends.openvino as openvino_room
 import vs_paragonsr2.filter as filter_room
 from vs_paragonsr2 import ParagonSR2Error, cache, upscale
-from vs_paragonsr2.backends.conversion import approximate_gelu
+from vs_paragonsr2.backends import Options, Request
+from vs_paragonsr2.backends.conversion import approximate_gelu, convert
 from vs_paragonsr2.backends.planes import place_cells
 from vs_paragonsr2.sessions import SESSIONS
+from vs_paragonsr2.weights import find_model
 
 MODEL = golden("realtime_x2")
 YUV = [vs.YUV420P8, vs.YUV422P8, vs.YUV411P8, vs.YUV444P10, vs.YUV420P16, vs.YUV444PS, vs.YUV420PH]
@@ -183,6 +187,16 @@ def test_a_scale_that_differs_is_refused() -> None:
 def test_the_error_for_a_missing_backend_is_ours() -> None:
     with pytest.raises(ParagonSR2Error, match="backend is 'tensorflow': expected one of 'tensorrt'"):
         backends_room.load_backend("tensorflow")
+
+
+def test_bands_as_low_as_was_asked_for() -> None:
+    options = Options(backend="openvino", device="CPU")
+    for asked, expected in (((0, 0), 24), ((9, 0), 8), ((0, 9), 24)):
+        request = Request(find_model(MODEL, 2), make_spec(2, (24, 16)), replace(options, tile_size=asked))
+        assert convert(request, "f32")[1][0] == expected
+    clip = clip_of(noise(1, width=16, height=24), vs.YUV420P8)
+    chosen, lower = (upscale(clip, MODEL, backend="openvino", precision="f32", tile_size=size) for size in (None, (0, 9)))
+    assert_same(planes_at(lower), planes_at(chosen), vs.YUV420P8)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32])

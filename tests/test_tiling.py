@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from plain import SUBSAMPLINGS, make_spec, random_network, random_samples, sums
 from torch import Tensor
 
@@ -225,9 +227,9 @@ def test_tile_spec_differs_in_size_alone(family: ColourFamily) -> None:
 
 def test_errors_say_what_would_be_right() -> None:
     spec = make_spec(2, (30, 40))
-    with pytest.raises(ParagonSR2Error, match="tile height is 1: expected 0, for the picture's own, or 2 or more"):
+    with pytest.raises(ParagonSR2Error, match="tile_size has the height 1: expected 0, for the picture's own, or 2 or more"):
         tile_size(spec, (1, 0))
-    with pytest.raises(ParagonSR2Error, match="tile width is -4"):
+    with pytest.raises(ParagonSR2Error, match="tile_size has the width -4"):
         tile_size(spec, (0, -4))
     with pytest.raises(ParagonSR2Error, match=r"size is \(7, 8\) \(rows, columns\): expected multiples of \(2, 2\)"):
         tiles(spec, (7, 8), (2, 2))
@@ -235,3 +237,18 @@ def test_errors_say_what_would_be_right() -> None:
         tiles(spec, (32, 8), (2, 2))
     with pytest.raises(ParagonSR2Error, match=r"halo is \(3, 2\)"):
         tiles(spec, (8, 8), (3, 2))
+
+
+@given(st.integers(1, 200), st.integers(0, 220), st.sampled_from([1, 8, 16, 24]))
+def test_sizes_fit_windows(length: int, most: int, window: int) -> None:
+    """Such that :func:`tiles` takes them, and no larger than was asked for."""
+    spec = make_spec(2, (length, 64), "GRAY", "444")
+    align = (window, window)
+    try:
+        size = tile_size(spec, (most, 0), align)
+    except ParagonSR2Error as error:
+        assert "attention window" in str(error)
+        assert most < window
+        return
+    assert 0 < size[0] <= (most or length)
+    assert tiles(spec, size, (16, 16), align)

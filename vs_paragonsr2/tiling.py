@@ -90,21 +90,26 @@ def unit(spec: ClipSpec) -> tuple[int, int]:
     return rows, columns
 
 
-def tile_size(spec: ClipSpec, most: tuple[int, int]) -> tuple[int, int]:
+def tile_size(spec: ClipSpec, most: tuple[int, int], align: tuple[int, int] = (1, 1)) -> tuple[int, int]:
     """The size (rows, columns) of equal tiles no larger than ``most`` that cover the picture with little overlap.
 
-    A side of 0 is the picture's own: ``(64, 0)`` makes strips of 64 rows.
+    A side of 0 is the picture's own: ``(64, 0)`` makes strips of 64 rows. ``align``, as :func:`tiles` has it, can make them less.
 
     Raises:
-        ParagonSR2Error: a side is negative, or less than a chroma sample.
+        ParagonSR2Error: a side is negative, less than a chroma sample, or too small for ``align``.
     """
     sides = []
-    for name, side, length, step in zip(("height", "width"), most, _size(spec.source), unit(spec), strict=True):
-        if side and side < step:
-            raise ParagonSR2Error(f"tile {name} is {side}: expected 0, for the picture's own, or {step} or more")
-        side = min(side // step * step or length, length)
+    axes = zip(("height", "width"), most, _size(spec.source), unit(spec), align, strict=True)
+    for name, asked, length, step, window in axes:
+        if asked and asked < step:
+            raise ParagonSR2Error(f"tile_size has the {name} {asked}: expected 0, for the picture's own, or {step} or more")
+        side = min(asked // step * step or length, length)
         count = -(-length // side)
-        sides.append(-(-length // (count * step)) * step)
+        if window <= step:
+            side = -(-length // (count * step)) * step
+        elif (side := length - -(-(length - side) // window) * window) <= 0:
+            raise ParagonSR2Error(f"tile_size has the {name} {asked}: expected {window} or more, this model's attention window")
+        sides.append(side)
     return sides[0], sides[1]
 
 

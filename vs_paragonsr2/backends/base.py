@@ -37,6 +37,9 @@ class Options:
     memory_limit: int | None = None
     """MiB of each device's memory at most; None takes what is there."""
 
+    tile_size: tuple[int, int] = (0, 0)
+    """(rows, columns) of the source's luma computed at once at most; 0 for the picture's own."""
+
     # Compilation
     wait: bool = False
     """Whether the first frame waits until all is compiled, where it could be served another way meanwhile."""

@@ -14,6 +14,7 @@ from ..checkpoint import load_network
 from ..errors import ParagonSR2Error
 from ..graph import PlanesGraph, seam_dtype
 from ..network import LegacyParagonSR2
+from ..tiling import tile_size
 from .base import Request, check_scale
 from .planes import plane_shapes
 
@@ -37,6 +38,9 @@ def convert(request: Request, precision: str) -> tuple[ov.Model, tuple[int, ...]
     check_scale(network.scale, spec)
     if network.window is None:
         most = LEGACY_BAND_ROWS if isinstance(network, LegacyParagonSR2) else BAND_ROWS
+        height, _ = tile_size(spec, request.options.tile_size)
+        if request.options.tile_size[0]:
+            most = min(most, height)
         bands = BandGraph(network, spec, band_rows(spec, most), centred=precision != "f32")
         graph: nn.Module = bands
         geometry = (bands.spec.source.height, bands.priming, bands.before[0], bands.after[0], bands.before[1], bands.after[1])

@@ -84,7 +84,7 @@ def open_session(request: Request) -> "OpenVINOSession | SwitchingSession":
     path = entry_path(
         "blob",
         *(ov.__version__, core.get_property(device, "FULL_DEVICE_NAME"), sorted(config.items())),
-        *(request.model.sha256, options.alpha, request.spec),
+        *(request.model.sha256, options.alpha, options.tile_size, request.spec),
     )
 
     def load(data: bytes) -> _Compiled:

@@ -45,7 +45,7 @@ def open_session(request: Request) -> SwitchingSession:
     precision = options.precision or "f16"
     dtype_of(precision)
     build = partial(open_engines, request, devices, precision, runtime)
-    whole = tile_size(request.spec, (0, 0))
+    whole = tile_size(request.spec, options.tile_size)
     paths = [engine_path(request, whole, precision, runtime, device) for device in devices]
     if options.wait or all(load_kept(path, unpack) is not None for path in paths):
         session = with_exact(build(), request, devices)
@@ -87,7 +87,7 @@ def open_engines(request: Request, devices: Sequence[torch.device], precision: s
                 keep(kernels_path(path), pack(kernels))
         return session
 
-    return open_fitting(sizes_of(request.spec, network), build, options.memory_limit)
+    return open_fitting(sizes_of(request.spec, network, options.tile_size), build, options.memory_limit)
 
 
 def engine_path(request: Request, size: tuple[int, int], precision: str, runtime: Runtime, device: torch.device) -> Path:

@@ -81,7 +81,7 @@ def open_lanes(request: Request, devices: Sequence[torch.device], precision: str
         session.notes.extend(notes)
         return session
 
-    return open_fitting(sizes_of(request.spec, network), build, options.memory_limit)
+    return open_fitting(sizes_of(request.spec, network, options.tile_size), build, options.memory_limit)
 
 
 def dtype_of(precision: str) -> torch.dtype:
@@ -97,9 +97,10 @@ def loaded(model: Model, alpha: float | None) -> Network:
     return load_network(model.path, alpha=alpha)
 
 
-def sizes_of(spec: ClipSpec, network: Network) -> Iterator[tuple[int, int]]:
-    """(rows, columns) of tiles to try: the picture, then less and less."""
-    return smaller_sizes(tile_size(spec, (0, 0)), alignment(spec, network))
+def sizes_of(spec: ClipSpec, network: Network, most: tuple[int, int] = (0, 0)) -> Iterator[tuple[int, int]]:
+    """(rows, columns) of tiles to try: those that :func:`tile_size` finds for the most, then less and less."""
+    align = alignment(spec, network)
+    return smaller_sizes(tile_size(spec, most, align), align)
 
 
 def alignment(spec: ClipSpec, network: Network) -> tuple[int, int]:
