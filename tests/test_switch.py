@@ -11,7 +11,8 @@ import pytest
 from plain import make_spec
 
 from vs_paragonsr2.backends.base import NonFiniteError, Plane, Session
-from vs_paragonsr2.backends.switch import SwitchingSession
+from vs_paragonsr2.backends.switch import SwitchingSession, disagreement
+from vs_paragonsr2.colour import ClipSpec
 
 SPEC = make_spec(2, (8, 8), "GRAY")
 
@@ -19,8 +20,8 @@ SPEC = make_spec(2, (8, 8), "GRAY")
 class DoubleSession(Session[None]):
     """Answers with one value, or fails."""
 
-    def __init__(self, value: int, fault: Exception | None = None) -> None:
-        super().__init__(SPEC, [None] * 4)
+    def __init__(self, value: float, fault: Exception | None = None, spec: ClipSpec = SPEC) -> None:
+        super().__init__(spec, [None] * 4)
         self.value, self.fault = value, fault
 
     def _run(self, slot: None, planes: object, out: list[Plane]) -> None:  # type: ignore[override]
@@ -74,6 +75,26 @@ def test_what_cannot_be_built_or_differs_does_not_take_over(built: Session[None]
     session.build_meanwhile(build, "an engine").join()
     assert answer(session) == 100
     assert list(session.take_notes())[1:] == [f"an engine is not taken, and all stays as it is: {why}"]
+
+
+@pytest.mark.parametrize(
+    ("bits", "apart", "expected"),
+    [
+        (8, 1, None),
+        (8, 2, "its picture differs by 2.00 steps of 8 bits"),
+        (10, 1, None),
+        (10, 2, "100.0% of its samples differ by more than a step of 10 bits"),
+        (10, 5, "its picture differs by 1.25 steps of 8 bits"),
+        (16, 64, None),
+        (16, 65, "100.0% of its samples differ by more than a step of 10 bits"),
+        (32, 1 / 1021, None),
+        (32, 1 / 1000, "100.0% of its samples differ by more than a step of 10 bits"),
+    ],
+)
+def test_what_counts_as_the_same_picture(bits: int, apart: float, expected: str | None) -> None:
+    spec = make_spec(2, (8, 8), "GRAY", bits=bits, is_float=bits == 32)
+    one, other = (DoubleSession(value, spec=spec) for value in (0, apart))
+    assert disagreement(one, other) == expected
 
 
 def test_numbers_that_overflow_bring_the_exact_session_once() -> None:

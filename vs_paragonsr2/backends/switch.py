@@ -104,7 +104,11 @@ def _build(reference: "weakref.ref[SwitchingSession]", build: Callable[[], AnySe
 
 
 def disagreement(one: AnySession, other: AnySession) -> str | None:
-    """How two sessions differ in a picture of all kinds of detail, where it is by more than a step of 8 bits; else None."""
+    """How two sessions differ in a picture of all kinds of detail; None where the picture is the same.
+
+    It is where no sample is off by more than a step of 8 bits, and 99% are within one of 10 bits: more than that, two runtimes of half
+    precision do not agree in.
+    """
     fmt = one.spec.target
     unit = 1 / 255 if fmt.is_float else float(1 << (fmt.bits - 8))
     planes = test_picture(one.spec)
@@ -113,8 +117,11 @@ def disagreement(one: AnySession, other: AnySession) -> str | None:
         out: list[Plane] = [np.zeros(shape, fmt.dtype) for shape in fmt.shapes]
         session.run(planes, out)
         results.append(out)
-    worst = max(float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max()) for a, b in zip(*results, strict=True)) / unit
-    return None if worst <= 1 else f"its picture differs by {worst:.2f} steps of 8 bits"
+    off = np.concatenate([np.abs(a.astype(np.float64) - b.astype(np.float64)).ravel() for a, b in zip(*results, strict=True)])
+    worst, beyond = float(off.max()) / unit, float(np.mean(off > (unit / 4 if fmt.is_float else max(unit / 4, 1))))
+    if worst > 1:
+        return f"its picture differs by {worst:.2f} steps of 8 bits"
+    return f"{beyond:.1%} of its samples differ by more than a step of 10 bits" if beyond > 0.01 else None
 
 
 def test_picture(spec: ClipSpec) -> list[Plane]:

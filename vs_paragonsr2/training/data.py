@@ -1,5 +1,6 @@
 """Batches of aligned patches, a pure function of the step, and the pairs of a test set."""
 
+import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,10 @@ from .config import TrainDataset
 from .degradations import SequencePool
 from .drawings import drawing
 from .shards import Picture, Tile, Tiles, find_shards, reduce_bicubic
+
+STRETCH = (0.5, 2.5)
+"""Least and greatest gain of a channel about its mean."""
+STRETCH_SHIFT = 0.5
 
 DRAWN_ROOM = 8
 """Pixels by which a drawing is larger than a patch: its own edges are rarely in there."""
@@ -76,6 +81,20 @@ class PatchSampler:
         if self.options.use_rot:
             picture = np.rot90(picture, number // 2)
         return picture[:, ::-1] if self.options.use_hflip and number % 2 else picture
+
+
+def stretched(low: Tensor, high: Tensor, probability: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Both resolutions of a batch, float32, 0..1, with channels of some patches stretched and shifted, far beyond 0 and 1 too.
+
+    Video's YUV holds more than RGB's 0..1, and what a network has never seen it has no picture for.
+    """
+    count = len(low)
+    chosen = rng.random((count, 1, 1, 1)) < probability
+    gain = np.where(chosen, np.exp(rng.uniform(math.log(STRETCH[0]), math.log(STRETCH[1]), (count, 3, 1, 1))), 1).astype(np.float32)
+    shift = np.where(chosen, rng.uniform(-STRETCH_SHIFT, STRETCH_SHIFT, (count, 3, 1, 1)), 0).astype(np.float32)
+    gains, shifts = (torch.from_numpy(values).to(low.device) for values in (gain, shift))
+    centre = low.mean((2, 3), keepdim=True) * (1 - gains) + shifts
+    return torch.addcmul(centre, low, gains), torch.addcmul(centre, high, gains)
 
 
 class Ahead[T]:

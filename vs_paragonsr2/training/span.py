@@ -18,9 +18,13 @@ SIDE = 48
 
 
 def harsh_picture(rng: np.random.Generator, side: int = SIDE) -> Tensor:
-    """(1, 3, side, side): black and white pixels, or such of the eight pure colours, at random."""
+    """(1, 3, side, side): black and white pixels, or such of the eight pure colours, at random.
+
+    Black can be as low as -0.75 and white as high as 1.75: YUV holds such.
+    """
     pixels = rng.integers(0, 2, (1, int(rng.choice((1, 3))), side, side)).astype(np.float32)
-    return torch.from_numpy(pixels).expand(1, 3, side, side)
+    least, most = -rng.uniform(0, 0.75), 1 + rng.uniform(0, 0.75)
+    return torch.from_numpy(pixels * np.float32(most - least) + np.float32(least)).expand(1, 3, side, side)
 
 
 def excess(network: ParagonSR2, picture: Tensor, limit: float) -> Tensor:

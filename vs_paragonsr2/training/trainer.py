@@ -21,7 +21,7 @@ from ..evaluation.upscalers import upscale_picture
 from ..metrics import psnr_luma
 from ..network import Network, ParagonSR2
 from .config import TrainingConfig
-from .data import Ahead, Batch, Pair, PatchSampler, read_pairs
+from .data import Ahead, Batch, Pair, PatchSampler, read_pairs, stretched
 from .forward import training_forward
 from .losses import LOSSES
 from .plot import plot_run
@@ -125,7 +125,10 @@ class Trainer:
         """Low and high resolution of a batch, float32, 0..1. The bytes travel while the device is still at work."""
         cuda = self.device.type == "cuda"
         low, high = ((x.pin_memory() if cuda else x).to(self.device, non_blocking=True) for x in batch)
-        return low.float() / 255, high.float() / 255
+        low, high = low.float() / 255, high.float() / 255
+        if probability := self.config.datasets.train.stretch_prob:
+            return stretched(low, high, probability, np.random.default_rng((self.config.manual_seed, self.step, 2)))
+        return low, high
 
     def _train_step(self, low: Tensor, high: Tensor) -> Tensor:
         train = self.config.train
