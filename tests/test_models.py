@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import CLIPS
+from plain import make_spec
 from torch import Tensor, nn
 
 from vs_paragonsr2 import load_network, shipped_models
+from vs_paragonsr2.backends.switch import test_picture as waves
 from vs_paragonsr2.evaluation.crops import detailed_place
 from vs_paragonsr2.evaluation.upscalers import HalfPrecision, upscale_picture
 from vs_paragonsr2.evaluation.video import read_scene, to_rgb
+from vs_paragonsr2.graph import PlanesCore
 from vs_paragonsr2.metrics import Picture, psnr_luma
 from vs_paragonsr2.network import Network
 from vs_paragonsr2.training.shards import reduce_bicubic
@@ -45,6 +48,20 @@ def test_no_value_comes_near_the_end_of_half_precision(key: tuple[str, int], ori
     harsh = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (48, 48, 3))
     largest = max(largest_value(network, picture) for picture in (harsh, reduce_bicubic(original, key[1])))
     assert 1 < largest < LARGEST_HALF / 4
+
+
+@MODELS
+@pytest.mark.parametrize("kind", ["waves", "noise"])
+def test_samples_that_are_no_colour_leave_the_picture_whole(key: tuple[str, int], kind: str) -> None:
+    """Codecs and filters leave Y, U and V that are far beyond any RGB; what comes out stays near what samples can be."""
+    spec = make_spec(key[1], (64, 80))
+    rng = np.random.default_rng(0)
+    planes = waves(spec) if kind == "waves" else [rng.integers(0, 256, shape) for shape in spec.source.shapes]
+    core = PlanesCore(load_network(shipped_models()[key]), spec, dtype=torch.float32)
+    with torch.inference_mode():
+        sums = core.sums(*(torch.from_numpy(plane.astype(np.float32))[None, None] for plane in planes))
+    beyond = 64 if kind == "waves" else 384  # noise has overshoot at every sample
+    assert all(-beyond < float(samples.min()) < float(samples.max()) < 255 + beyond for samples in sums)
 
 
 def largest_value(network: Network, picture: Picture) -> float:

@@ -21,7 +21,7 @@ from PIL import Image
 from vs_paragonsr2 import ParagonSR2Error, load_network
 from vs_paragonsr2.network import ParagonSR2
 from vs_paragonsr2.training.config import TrainDataset, load_config
-from vs_paragonsr2.training.data import Ahead, PatchSampler, read_pairs
+from vs_paragonsr2.training.data import Ahead, PatchSampler, read_pairs, stretched
 from vs_paragonsr2.training.drawings import drawing
 from vs_paragonsr2.training.losses import LOSSES
 from vs_paragonsr2.training.shards import Tiles, find_shards, reduce_bicubic
@@ -87,6 +87,26 @@ def test_drawings_are_the_generators_alone_and_of_full_contrast() -> None:
     assert np.mean([np.ptp(picture) > 200 for picture in pictures]) > 0.7
     # Both edges of half tones and jagged ones.
     assert len({len(np.unique(picture)) for picture in pictures}) > 20
+
+
+def test_stretched_patches_are_the_same_picture_in_other_colours(shard: Path) -> None:
+    low, high = (patches.float() / 255 for patches in sampler(shard, batch_size_per_gpu=64).sample(0))
+    again, other = (stretched(low, high, 0.5, np.random.default_rng(seed)) for seed in (0, 1))
+    found = stretched(low, high, 0.5, np.random.default_rng(0))
+    assert all(torch.equal(a, b) for a, b in zip(found, again, strict=True))
+    assert not torch.equal(found[0], other[0])
+    changed = (found[0] != low).flatten(1).any(1)
+    assert 16 < int(changed.sum()) < 48
+    assert torch.equal((found[1] != high).flatten(1).any(1), changed)
+    # Each channel by one gain and shift, the same at both resolutions.
+    for before, after, large, larger in zip(low[changed], found[0][changed], high[changed], found[1][changed], strict=True):
+        for channel in range(3):
+            gain = (after[channel].std() / before[channel].std()).item()
+            assert 0.5 <= gain <= 2.5
+            shift = (after[channel] - gain * before[channel]).mean()
+            torch.testing.assert_close(larger[channel], gain * large[channel] + shift, atol=1e-4, rtol=0)
+    assert found[0].min() < -0.3
+    assert found[0].max() > 1.3
 
 
 def first_pictures(shard: Path, batch: int = 8) -> torch.Tensor:

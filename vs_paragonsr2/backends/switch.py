@@ -106,8 +106,8 @@ def _build(reference: "weakref.ref[SwitchingSession]", build: Callable[[], AnySe
 def disagreement(one: AnySession, other: AnySession) -> str | None:
     """How two sessions differ in a picture of all kinds of detail; None where the picture is the same.
 
-    It is where no sample is off by more than a step of 8 bits, and 99% are within one of 10 bits: more than that, two runtimes of half
-    precision do not agree in.
+    It is where no sample is off by more than a step of 8 bits, and 99% are within one of 10 bits: no more than that do two runtimes
+    of half precision agree.
     """
     fmt = one.spec.target
     unit = 1 / 255 if fmt.is_float else float(1 << (fmt.bits - 8))
