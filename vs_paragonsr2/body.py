@@ -50,7 +50,11 @@ def without_row_padding(conv: nn.Conv2d) -> nn.Conv2d:
 
 
 class InvertedBottleneck(nn.Module):
-    """NanoBlock within a band of rows."""
+    """NanoBlock within a band of rows.
+
+    conv1 and dw stay two layers. One 3x3 convolution in their place would cost 4,608 multiply-adds a pixel, not 800. (Measured on
+    one core with AVX-512, OpenVINO, F = 16: 83 against 20 ns a pixel in float32, 43 against 14 in bfloat16.)
+    """
 
     def __init__(self, block: NanoBlock) -> None:
         super().__init__()
