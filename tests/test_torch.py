@@ -1,7 +1,7 @@
 """The PyTorch backend on CPU tensors: lanes, tiles and what goes wrong. Only the recording of CUDA graphs is left out here."""
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -27,7 +27,6 @@ from vs_paragonsr2.backends import Options, Request, lanes, switch
 from vs_paragonsr2.backends.base import Plane, Session
 from vs_paragonsr2.backends.devices import CPULane, Lane, is_lost, is_out_of_memory
 from vs_paragonsr2.backends.planes import Layout, padded_shapes
-from vs_paragonsr2.backends.torch import sizes_of
 from vs_paragonsr2.colour import ClipSpec
 from vs_paragonsr2.graph import PlanesGraph, seam_dtype
 from vs_paragonsr2.sessions import SESSIONS
@@ -89,33 +88,32 @@ def test_tiles_have_no_seams(spec: ClipSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "asked", "expected"),
+    ("name", "asked", "expected"),
     [
-        ("realtime_x2", (0, 0), (48, 40)),
-        ("realtime_x2", (17, 0), (16, 40)),
-        ("realtime_x2", (30, 24), (24, 20)),
-        ("photo_x2", (30, 24), (16, 24)),
+        ("realtime", (0, 0), (48, 40)),
+        ("realtime", (17, 0), (16, 40)),
+        ("realtime", (30, 24), (24, 20)),
+        ("photo", (30, 24), (16, 24)),
     ],
 )
-def test_tiles_as_large_as_was_asked_for(
-    model: str, asked: tuple[int, int], expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tried = []
+def test_the_largest_tiles_are_those_that_were_asked_for(name: str, asked: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert next(torch_room.sizes_of(SPEC, random_network(name, 2, blocks=1), asked)) == expected
 
-    def sizes(*of: object) -> Iterator[tuple[int, int]]:
-        for size in sizes_of(*of):  # type: ignore[arg-type]
-            tried.append(size)
-            yield size
 
-    monkeypatch.setattr(torch_room, "sizes_of", sizes)
-    tiled, whole = (
-        torch_room.open_lanes(replace(request(tile_size=most), model=find_model(golden(model), 2)), [CPU], "f32")
-        for most in (asked, (0, 0))
-    )
-    assert tried == [expected, (48, 40)]
+def test_tiles_that_were_asked_for_give_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class SeenLayout(Layout):
+        def __init__(self, spec: ClipSpec, size: tuple[int, int], *rest: tuple[int, int]) -> None:
+            made.append(size)
+            super().__init__(spec, size, *rest)
+
+    monkeypatch.setattr(torch_room, "Layout", SeenLayout)
     planes = switch.test_picture(SPEC)
-    for a, b in zip(result_of(tiled, planes), result_of(whole, planes), strict=True):
-        assert np.abs(a.astype(int) - b.astype(int)).max() <= (1 if model == "realtime_x2" else 40)
+    tiled, whole = (result_of(torch_room.open_lanes(request(tile_size=most), [CPU], "f32"), planes) for most in ((17, 24), (0, 0)))
+    assert made == [(16, 20), (48, 40)]
+    for a, b in zip(tiled, whole, strict=True):
+        assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
 
 
 def test_aligned_windows_lose_less() -> None:
