@@ -118,7 +118,7 @@ def test_what_is_kept_is_of_this_model_device_and_configuration(monkeypatch: pyt
     assert known() == Speed(1e6)
     keep(2e6)
     assert known() == Speed(2e6)
-    assert known(replace(ASKED, wait=True, alpha=0.1, memory_limit=100)) == Speed(2e6)
+    assert known(replace(ASKED, wait=True, alpha=0.1, memory_limit=100, tile_size=(64, 0))) == Speed(2e6)
     assert known(model="realtime") is None
     for change in ({"precision": "bf16"}, {"num_streams": 1}, {"backend": "reference"}, {"device": "CPU"}):
         assert known(replace(ASKED, **change)) is None

@@ -88,6 +88,7 @@ def test_what_cannot_be_built_or_differs_does_not_take_over(built: Session[None]
         (16, 64, None),
         (16, 65, "100.0% of its samples differ by more than a step of 10 bits"),
         (32, 1 / 1021, None),
+        (32, float("nan"), "its picture differs by nan steps of 8 bits"),
         (32, 1 / 1000, "100.0% of its samples differ by more than a step of 10 bits"),
     ],
 )

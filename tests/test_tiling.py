@@ -227,9 +227,9 @@ def test_tile_spec_differs_in_size_alone(family: ColourFamily) -> None:
 
 def test_errors_say_what_would_be_right() -> None:
     spec = make_spec(2, (30, 40))
-    with pytest.raises(ParagonSR2Error, match="tile_size has the height 1: expected 0, for the picture's own, or 2 or more"):
+    with pytest.raises(ParagonSR2Error, match="tile_size is 1 high: expected 0, for the picture's own, or 2 or more"):
         tile_size(spec, (1, 0))
-    with pytest.raises(ParagonSR2Error, match="tile_size has the width -4"):
+    with pytest.raises(ParagonSR2Error, match="tile_size is -4 wide"):
         tile_size(spec, (0, -4))
     with pytest.raises(ParagonSR2Error, match=r"size is \(7, 8\) \(rows, columns\): expected multiples of \(2, 2\)"):
         tiles(spec, (7, 8), (2, 2))
@@ -247,8 +247,10 @@ def test_sizes_fit_windows(length: int, most: int, window: int) -> None:
     try:
         size = tile_size(spec, (most, 0), align)
     except ParagonSR2Error as error:
-        assert "attention window" in str(error)
-        assert most < window
+        assert "high: expected 0, for the picture's own, or" in str(error)
+        assert most < 2 * window
         return
     assert 0 < size[0] <= (most or length)
-    assert tiles(spec, size, (16, 16), align)
+    places = sorted({tile.target.top // 2 for tile in tiles(spec, size, (16, 16), align)})
+    assert all(place % window == 0 for place in places)
+    assert all(b - a <= size[0] for a, b in zip(places, [*places[1:], length], strict=True))

@@ -78,6 +78,11 @@ def test_the_share_of_drawn_patches(shard: Path, share: float, least: int, most:
     assert least <= drawn <= most
 
 
+@pytest.mark.parametrize("side", [8, 17, 31])
+def test_drawings_of_every_size(side: int) -> None:
+    assert {drawing(side, np.random.default_rng(seed)).shape for seed in range(40)} == {(side, side, 3)}
+
+
 def test_drawings_are_the_generators_alone_and_of_full_contrast() -> None:
     pictures = [drawing(96, np.random.default_rng(seed)) for seed in range(40)]
     for seed, picture in enumerate(pictures):
@@ -113,8 +118,14 @@ def first_pictures(shard: Path, batch: int = 8) -> torch.Tensor:
     return sampler(shard, batch_size_per_gpu=batch).sample(0).low.float() / 255
 
 
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, shard: Path) -> None:
-    config = load_config(config_file(tmp_path, shard, 20))
+@pytest.mark.parametrize("ours", [False, True])
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, shard: Path, ours: bool) -> None:
+    """With what is ours in a configuration, all of which draws by chance, and without."""
+    path = config_file(tmp_path, shard, 20, **({"span": {"limit": 1, "share": 0.1, "every": 2}} if ours else {}))
+    tree = yaml.safe_load(path.read_text())
+    tree["datasets"]["train"] |= {"drawn_prob": 0.3, "stretch_prob": 0.3} if ours else {}
+    path.write_text(yaml.safe_dump(tree))
+    config = load_config(path)
     whole = Trainer(config, tmp_path / "whole", CPU)
     whole.run(lambda progress: None)
 
@@ -158,10 +169,16 @@ def test_ms_ssim_takes_patches_of_every_size(side: int) -> None:
     assert 0 < LOSSES["MSSSIMLoss"](pictures[0], pictures[1]) < 1
 
 
+def test_squares_and_what_is_linear_beyond() -> None:
+    target = torch.zeros(1, 3, 8, 8)
+    assert LOSSES["MSELoss"](target + 2, target) == pytest.approx(4)
+    assert LOSSES["HuberLoss"](target + 0.06, target) == pytest.approx(0.06**2 / 2)
+    assert LOSSES["HuberLoss"](target + 2, target) == pytest.approx(0.1 * (2 - 0.05))
+
+
 def test_the_fourier_loss_is_the_mean_over_the_spectrum() -> None:
     """A difference of one everywhere is the zero frequency alone: sqrt(96 * 96) of it, spread over 96 x 49 complex values."""
     target = torch.zeros(1, 3, 96, 96)
-    assert LOSSES["MSELoss"](target + 2, target) == pytest.approx(4)
     assert LOSSES["FFTLoss"](target + 1, target) == pytest.approx(96 / (96 * 49 * 2))
 
 
@@ -265,6 +282,7 @@ def test_batches_come_ahead_of_time_in_their_order(shard: Path) -> None:
         ({"network_g": {"type": "paragonsr2_realtime", "scale": 4}}, "network_g.scale is 4: expected the file's scale, 2"),
         ({"train": 7}, "train is 7: expected keys and values"),
         ({"datasets": {"train": {"dataroot_gt": ".", "drawn_prob": 2}}}, "train.drawn_prob is 2.0: expected 0 to 1"),
+        ({"datasets": {"train": {"dataroot_gt": ".", "stretch_prob": -1}}}, "train.stretch_prob is -1.0: expected 0 to 1"),
     ],
 )
 def test_faults_in_a_configuration_are_named(tmp_path: Path, shard: Path, change: dict[str, object], match: str) -> None:

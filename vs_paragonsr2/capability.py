@@ -107,8 +107,8 @@ def _parse(data: bytes) -> Speed:
 
 
 def _path(model: Model, options: Options) -> Path:
-    # What does not change the speed of a session that is ready does not count.
-    asked = replace(options, alpha=None, wait=False, memory_limit=None)
+    # What does not change the speed of a session that is ready does not count, nor what ``doctor`` cannot be asked for.
+    asked = replace(options, alpha=None, wait=False, memory_limit=None, tile_size=(0, 0))
     return entry_path("speed", model.sha256, asked, _device_name(asked), _versions(), len(processors()))
 
 

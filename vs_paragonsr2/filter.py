@@ -70,7 +70,8 @@ def upscale(
         memory_limit: MiB that a session may take of each CUDA device; smaller tiles keep to it. None takes what there is.
         tile_size: pixels of the source, (width, height) or one number for both, that are computed at once at most; 0 is the clip's
             own. None takes the whole picture where it fits. Tiles have no seams, except by little for Photo and Pro. OpenVINO
-            computes bands of few rows, which ``height`` can make lower; the reference always computes the whole picture.
+            computes Realtime and Stream in bands of few rows, which ``height`` can make lower; Photo there, and everything in the
+            reference, is computed in one piece.
         wait: let the script wait while TensorRT builds an engine, as encoders like it. Otherwise PyTorch serves meanwhile.
         torch_compile: try PyTorch's compiler for backend ``"torch"`` too, which takes minutes, and take it where it is faster.
         output_format: another format of the same colour family, with more bits, floats or other subsampling, as
@@ -364,10 +365,13 @@ def _device_indices(device_index: object) -> tuple[int, ...]:
 
 def _tile_size(tile_size: object) -> tuple[int, int]:
     """(width, height), or one number for both, as (rows, columns). Raises ParagonSR2Error for anything else."""
-    both = tile_size if isinstance(tile_size, list | tuple) else [tile_size, tile_size]
-    if len(both) != 2:
-        raise ParagonSR2Error(f"tile_size is {tile_size!r}: expected (width, height), one number for both, or None to choose")
-    width, height = (whole_number("tile_size", side, 0) for side in both)
+    try:
+        width, height = (
+            whole_number("tile_size", side, 0) for side in (tile_size if isinstance(tile_size, Sequence) else [tile_size] * 2)
+        )
+    except (ParagonSR2Error, ValueError) as error:
+        right = "(width, height) in pixels, 0 for the clip's own, one number for both, or None to choose"
+        raise ParagonSR2Error(f"tile_size is {tile_size!r}: expected {right}") from error
     return height, width
 
 

@@ -96,20 +96,18 @@ def tile_size(spec: ClipSpec, most: tuple[int, int], align: tuple[int, int] = (1
     A side of 0 is the picture's own: ``(64, 0)`` makes strips of 64 rows. ``align``, as :func:`tiles` has it, can make them less.
 
     Raises:
-        ParagonSR2Error: a side is negative, less than a chroma sample, or too small for ``align``.
+        ParagonSR2Error: a side is less than a chroma sample, or than tiles at multiples of ``align`` can be.
     """
     sides = []
-    axes = zip(("height", "width"), most, _size(spec.source), unit(spec), align, strict=True)
+    axes = zip(("high", "wide"), most, _size(spec.source), unit(spec), align, strict=True)
     for name, asked, length, step, window in axes:
-        if asked and asked < step:
-            raise ParagonSR2Error(f"tile_size has the {name} {asked}: expected 0, for the picture's own, or {step} or more")
+        least = min(window + length % window, length) if window > step else step
+        if asked and asked < least:
+            raise ParagonSR2Error(f"tile_size is {asked} {name}: expected 0, for the picture's own, or {least} or more")
         side = min(asked // step * step or length, length)
         count = -(-length // side)
-        if window <= step:
-            side = -(-length // (count * step)) * step
-        elif (side := length - -(-(length - side) // window) * window) <= 0:
-            raise ParagonSR2Error(f"tile_size has the {name} {asked}: expected {window} or more, this model's attention window")
-        sides.append(side)
+        even, aligned = -(-length // (count * step)) * step, length - -(-(length - side) // window) * window
+        sides.append(even if window <= step else aligned)
     return sides[0], sides[1]
 
 
@@ -145,7 +143,7 @@ def tiles(spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int], align: t
         if not fits or (largest and (size[0] > picture[0] or size[1] > picture[1])):
             limit = f" up to {picture}" if largest else " or 0"
             raise ParagonSR2Error(f"{what} is {pair} (rows, columns): expected multiples of {units}{limit}")
-    if any((length - side) % step for length, side, step in zip(picture, size, align, strict=True)):
+    if any((length - side) % step or side < min(step, length) for length, side, step in zip(picture, size, align, strict=True)):
         raise ParagonSR2Error(f"size is {size} (rows, columns): expected {picture} less multiples of {align}")
     scale = spec.target.height // spec.source.height
     rows, columns = (_axis(*axis) for axis in zip(picture, size, halo, align, strict=True))

@@ -10,7 +10,7 @@ from ..errors import ParagonSR2Error
 from .base import Options, Request, Session
 
 # OpenVINO's converter starts a process that reports its use to its makers, unless the module for it is missing when OpenVINO is
-# imported. A filter in a player neither starts processes nor reports.
+# imported, whoever imports it in this process. A filter in a player neither starts processes nor reports.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 

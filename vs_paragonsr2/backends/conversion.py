@@ -14,7 +14,6 @@ from ..checkpoint import load_network
 from ..errors import ParagonSR2Error
 from ..graph import PlanesGraph, seam_dtype
 from ..network import LegacyParagonSR2
-from ..tiling import tile_size
 from .base import Request, check_scale
 from .planes import plane_shapes
 
@@ -38,9 +37,8 @@ def convert(request: Request, precision: str) -> tuple[ov.Model, tuple[int, ...]
     check_scale(network.scale, spec)
     if network.window is None:
         most = LEGACY_BAND_ROWS if isinstance(network, LegacyParagonSR2) else BAND_ROWS
-        height, _ = tile_size(spec, request.options.tile_size)
-        if request.options.tile_size[0]:
-            most = min(most, height)
+        if asked := request.options.tile_size[0]:
+            most = min(most, asked)
         bands = BandGraph(network, spec, band_rows(spec, most), centred=precision != "f32")
         graph: nn.Module = bands
         geometry = (bands.spec.source.height, bands.priming, bands.before[0], bands.after[0], bands.before[1], bands.after[1])
@@ -106,8 +104,9 @@ def _watch(model: ov.Model) -> None:
 
 
 GELU_SPAN = 3.41
+"""Where :func:`approximate_gelu` takes GELU for 0 or x."""
 GELU_TERMS = (0.39423, -0.059754, 0.0066956, -0.00041322)
-"""Of the polynomial of :func:`approximate_gelu`: the least error, but for the term that makes it reach 1/2 at ``GELU_SPAN``."""
+"""Of its polynomial, for the least error; one more makes it reach 1/2 at ``GELU_SPAN``."""
 
 
 def approximate_gelu(model: ov.Model) -> None:

@@ -84,7 +84,7 @@ def open_session(request: Request) -> "OpenVINOSession | SwitchingSession":
     path = entry_path(
         "blob",
         *(ov.__version__, core.get_property(device, "FULL_DEVICE_NAME"), sorted(config.items())),
-        *(request.model.sha256, options.alpha, options.tile_size, request.spec),
+        *(request.model.sha256, options.alpha, options.tile_size[0], request.spec),
     )
 
     def load(data: bytes) -> _Compiled:
@@ -168,7 +168,7 @@ class _Slot:
 
 
 class OpenVINOSession(Session[_Slot]):
-    """Bands of a frame, one inference each, from a padded copy of the planes straight into the frame."""
+    """Bands of a frame, one inference each, from a padded copy of the planes; cells go from there into the frame."""
 
     def __init__(self, request: Request, compiled: _Compiled) -> None:
         source, target = request.spec.source, request.spec.target

@@ -14,7 +14,7 @@ import torch
 from ..cache import entry_path, keep, load_kept, load_or_make
 from ..errors import ParagonSR2Error
 from ..graph import PlanesGraph
-from ..tiling import tile_size, tile_spec
+from ..tiling import tile_spec
 from .base import Request, check_scale
 from .devices import device_name as device_name
 from .devices import driver_version, lane_on, memory_errors, torch_devices
@@ -45,8 +45,8 @@ def open_session(request: Request) -> SwitchingSession:
     precision = options.precision or "f16"
     dtype_of(precision)
     build = partial(open_engines, request, devices, precision, runtime)
-    whole = tile_size(request.spec, options.tile_size)
-    paths = [engine_path(request, whole, precision, runtime, device) for device in devices]
+    largest = next(sizes_of(request.spec, loaded(request.model, options.alpha), options.tile_size))
+    paths = [engine_path(request, largest, precision, runtime, device) for device in devices]
     if options.wait or all(load_kept(path, unpack) is not None for path in paths):
         session = with_exact(build(), request, devices)
         session.notes.append(runtime.name)

@@ -140,7 +140,7 @@ class Scheduler:
 class Loss:
     """One entry of ``train.losses``."""
 
-    NAMES: ClassVar[tuple[str, ...]] = ("L1Loss", "MSELoss", "MSSSIMLoss", "FFTLoss")
+    NAMES: ClassVar[tuple[str, ...]] = ("L1Loss", "MSELoss", "HuberLoss", "MSSSIMLoss", "FFTLoss")
     type: str = "L1Loss"
     loss_weight: float = 1.0
 

@@ -20,9 +20,10 @@ from .shards import Picture, Tile, Tiles, find_shards, reduce_bicubic
 STRETCH = (0.5, 2.5)
 """Least and greatest gain of a channel about its mean."""
 STRETCH_SHIFT = 0.5
+"""The most that a channel is moved up or down."""
 
 DRAWN_ROOM = 8
-"""Pixels by which a drawing is larger than a patch: its own edges are rarely in there."""
+"""Pixels by which a drawing is larger than a patch, whose place in it is any."""
 
 
 class Batch(NamedTuple):

@@ -22,7 +22,7 @@ type Draw = Callable[[ImageDraw.ImageDraw, int, np.random.Generator], None]
 
 
 def drawing(side: int, rng: np.random.Generator) -> Picture:
-    """(side, side, 3). All chance is the generator's."""
+    """(side, side, 3), uint8, for any side. All chance is the generator's."""
     finer = 1 if rng.random() < JAGGED_SHARE else FINER
     large = side * finer
     picture = Image.new("RGB", (large, large), _colour(rng))
@@ -43,7 +43,7 @@ def _colour(rng: np.random.Generator) -> Colour:
 
 def _stripes(draw: ImageDraw.ImageDraw, side: int, rng: np.random.Generator) -> None:
     """Parallel ones across the whole picture, straight or bent, from the finest to a few."""
-    period = float(np.exp(rng.uniform(np.log(3), np.log(side / 3))))
+    period = float(np.exp(rng.uniform(np.log(3), np.log(max(4, side / 3)))))
     width, colour = max(1, round(period * rng.uniform(0.3, 0.7))), _colour(rng)
     along, bend = np.linspace(-side, 2 * side, 24), rng.uniform(0, 0.15) * side
     sway = bend * np.sin(along / side * rng.uniform(1, 12) + rng.uniform(0, 6))
@@ -70,7 +70,7 @@ def _lines(draw: ImageDraw.ImageDraw, side: int, rng: np.random.Generator) -> No
 
 
 def _letters(draw: ImageDraw.ImageDraw, side: int, rng: np.random.Generator) -> None:
-    size, colour = float(rng.uniform(8, side / 4)), _colour(rng)
+    size, colour = float(rng.uniform(8, max(12, side / 4))), _colour(rng)
     font = ImageFont.load_default(size)
     for line in range(int(rng.integers(1, 5))):
         place = (float(rng.uniform(-0.2, 0.2)) * side, float(rng.uniform(0, 0.9)) * side + line * size)

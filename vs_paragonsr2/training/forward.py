@@ -32,12 +32,14 @@ def training_forward(network: ParagonSR2, device: torch.device) -> Callable[[Ten
     if device.type != "cpu" or not all(type(block) in STEPS for block in network.blocks()):
         return network
 
+    rgb = torch.eye(3, device=device)
+
     def forward(x: Tensor) -> Tensor:
         features = network.conv_in(x)
         for block in network.blocks():
             features = STEPS[type(block)](block, features)
         with torch.autocast(device.type, enabled=False):
-            tail = fold_tail(network, torch.eye(3).to(x), (IDENTITY, IDENTITY))
+            tail = fold_tail(network, rgb.to(x), (IDENTITY, IDENTITY))
         # 5x5 taps about each pixel.
         detail = F.conv2d(network.conv_mid(features), tail.weight.flatten(0, 2), tail.bias.flatten(), padding=2)
         return network.base(x) + F.pixel_shuffle(detail, network.scale)

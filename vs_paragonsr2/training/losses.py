@@ -3,7 +3,11 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+HUBER_DELTA = 0.1
+"""Of 0..1."""
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Of the five scales, the finest first (Wang, Simoncelli and Bovik, 2003)."""
@@ -18,6 +22,11 @@ def l1_loss(out: Tensor, target: Tensor) -> Tensor:
 def mse_loss(out: Tensor, target: Tensor) -> Tensor:
     """Mean squared difference: what PSNR is made of, for the last steps of a run that is judged by it."""
     return (out - target).square().mean()
+
+
+def huber_loss(out: Tensor, target: Tensor) -> Tensor:
+    """Half the squared difference below ``HUBER_DELTA``, linear beyond: for data in which a few pixels are off by far."""
+    return F.huber_loss(out, target, delta=HUBER_DELTA)
 
 
 def msssim_loss(out: Tensor, target: Tensor) -> Tensor:
@@ -45,6 +54,7 @@ def fft_loss(out: Tensor, target: Tensor) -> Tensor:
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "L1Loss": l1_loss,
     "MSELoss": mse_loss,
+    "HuberLoss": huber_loss,
     "MSSSIMLoss": msssim_loss,
     "FFTLoss": fft_loss,
 }

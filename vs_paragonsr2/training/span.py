@@ -50,7 +50,7 @@ def balance(network: ParagonSR2, limit: float, pictures: int = 16, side: int = 9
     """Give Stream's products the range below ``limit`` for pictures of noise, in place.
 
     One factor of a product gets smaller by a power of two and the convolution behind it larger, so that not even a rounding differs
-    in float32. Only where products are so large that the block cuts them off are they cut off later now.
+    in float32, save where the block clamps the product.
     """
     rng = np.random.default_rng(0)
     noise = torch.cat([harsh_picture(rng, side) for _ in range(pictures)]).to(network.conv_in.weight)

@@ -56,6 +56,8 @@ class Trainer:
         self.pairs = read_pairs(config.datasets.val.dataroot) if config.datasets.val else []
         self.network = config.network_g.build(config.scale).to(device).to(memory_format=torch.channels_last)
         self.forward = training_forward(self.network, device)
+        self.step = 0
+        self.stopping = False
         resumed = (out / "state.pt").exists()
         if not resumed:
             self._start()
@@ -68,8 +70,6 @@ class Trainer:
             weight_decay=optim.weight_decay,
             fused=True,
         )
-        self.step = 0
-        self.stopping = False
         if resumed:
             self._load_state()
 
@@ -122,7 +122,7 @@ class Trainer:
         return floor + (train.optim_g.lr - floor) * (1 + math.cos(math.pi * done)) / 2
 
     def _on_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Low and high resolution of a batch, float32, 0..1. The bytes travel while the device is still at work."""
+        """Low and high resolution of a batch, float32, 0..1 or stretched. The bytes travel while the device is still at work."""
         cuda = self.device.type == "cuda"
         low, high = ((x.pin_memory() if cuda else x).to(self.device, non_blocking=True) for x in batch)
         low, high = low.float() / 255, high.float() / 255
@@ -223,10 +223,13 @@ class Trainer:
             config = state["config"]
         except Exception as error:  # a damaged archive fails in many ways inside the reader
             raise ParagonSR2Error(f"{path}: no state of a run ({type(error).__name__}); use another folder") from error
+        # The states of earlier versions lack keys whose defaults are what they had.
         for part, current in self._fixed().items():
-            # The states of earlier versions say less.
-            if config.get(part, current) != current:
-                raise ParagonSR2Error(f"{part} is {current}: the run in {self.out} has {config[part]}; use another folder")
+            earlier = config.get(part, current)
+            if part == "datasets.train":
+                earlier = {"drawn_prob": 0.0, "stretch_prob": 0.0} | earlier
+            if earlier != current:
+                raise ParagonSR2Error(f"{part} is {current}: the run in {self.out} has {earlier}; use another folder")
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
