@@ -17,13 +17,13 @@ SIDE = 48
 """Of a picture of noise in pixels: much less than a batch, and little less than what a pixel of Stream sees."""
 
 
-def harsh_picture(rng: np.random.Generator, side: int = SIDE) -> Tensor:
+def harsh_picture(rng: np.random.Generator, side: int = SIDE, beyond: float = 0.75) -> Tensor:
     """(1, 3, side, side): black and white pixels, or such of the eight pure colours, at random.
 
-    Black can be as low as -0.75 and white as high as 1.75: YUV holds such.
+    Black can be as low as ``-beyond`` and white as high as ``1 + beyond``: YUV holds such.
     """
     pixels = rng.integers(0, 2, (1, int(rng.choice((1, 3))), side, side)).astype(np.float32)
-    least, most = -rng.uniform(0, 0.75), 1 + rng.uniform(0, 0.75)
+    least, most = -rng.uniform(0, beyond), 1 + rng.uniform(0, beyond)
     return torch.from_numpy(pixels * np.float32(most - least) + np.float32(least)).expand(1, 3, side, side)
 
 
@@ -53,7 +53,7 @@ def balance(network: ParagonSR2, limit: float, pictures: int = 16, side: int = 9
     in float32, save where the block clamps the product.
     """
     rng = np.random.default_rng(0)
-    noise = torch.cat([harsh_picture(rng, side) for _ in range(pictures)]).to(network.conv_in.weight)
+    noise = torch.cat([harsh_picture(rng, side, beyond=0) for _ in range(pictures)]).to(network.conv_in.weight)
     features = network.conv_in(noise)
     for block in network.blocks():
         if isinstance(block, StreamBlock):
