@@ -60,7 +60,7 @@ def test_samples_that_are_no_colour_leave_the_picture_whole(key: tuple[str, int]
     core = PlanesCore(load_network(shipped_models()[key]), spec, dtype=torch.float32)
     with torch.inference_mode():
         sums = core.sums(*(torch.from_numpy(plane.astype(np.float32))[None, None] for plane in planes))
-    beyond = 64 if kind == "waves" else 384  # noise has overshoot at every sample
+    beyond = 64 if kind == "waves" else 1024  # noise has overshoot at every sample
     assert all(-beyond < float(samples.min()) < float(samples.max()) < 255 + beyond for samples in sums)
 
 
