@@ -149,6 +149,20 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, shard: 
     assert load_network(tmp_path / "parts/tiny.safetensors").alpha == 0.0
 
 
+def test_a_state_without_the_newer_keys_goes_on(tmp_path: Path, shard: Path) -> None:
+    """As one that was written before there were any."""
+    config = load_config(config_file(tmp_path, shard, 2))
+    Trainer(config, tmp_path / "run", CPU).run(lambda progress: None)
+    path = tmp_path / "run/state.pt"
+    state = torch.load(path, weights_only=True)
+    del state["config"]["datasets.train"]["drawn_prob"], state["config"]["datasets.train"]["stretch_prob"]
+    torch.save(state, path)
+    assert Trainer(config, tmp_path / "run", CPU).step == 2
+    changed = replace(config, datasets=replace(config.datasets, train=replace(config.datasets.train, drawn_prob=0.5)))
+    with pytest.raises(ParagonSR2Error, match="datasets.train is .*use another folder"):
+        Trainer(changed, tmp_path / "run", CPU)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_are_zero_for_equal_pictures_alone(name: str) -> None:
     generator = torch.Generator().manual_seed(0)

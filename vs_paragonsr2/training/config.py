@@ -11,6 +11,7 @@ import yaml
 
 from ..errors import ParagonSR2Error
 from ..network import ParagonSR2
+from .losses import LOSSES
 
 PREFIX = "paragonsr2_"
 
@@ -140,7 +141,7 @@ class Scheduler:
 class Loss:
     """One entry of ``train.losses``."""
 
-    NAMES: ClassVar[tuple[str, ...]] = ("L1Loss", "MSELoss", "HuberLoss", "MSSSIMLoss", "FFTLoss")
+    NAMES: ClassVar[tuple[str, ...]] = tuple(LOSSES)
     type: str = "L1Loss"
     loss_weight: float = 1.0
 

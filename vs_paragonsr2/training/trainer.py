@@ -20,7 +20,7 @@ from ..errors import ParagonSR2Error
 from ..evaluation.upscalers import upscale_picture
 from ..metrics import psnr_luma
 from ..network import Network, ParagonSR2
-from .config import TrainingConfig
+from .config import TrainDataset, TrainingConfig
 from .data import Ahead, Batch, Pair, PatchSampler, read_pairs, stretched
 from .forward import training_forward
 from .losses import LOSSES
@@ -227,7 +227,8 @@ class Trainer:
         for part, current in self._fixed().items():
             earlier = config.get(part, current)
             if part == "datasets.train":
-                earlier = {"drawn_prob": 0.0, "stretch_prob": 0.0} | earlier
+                defaults = asdict(TrainDataset(dataroot_gt=[]))
+                earlier = {key: defaults[key] for key in current} | earlier
             if earlier != current:
                 raise ParagonSR2Error(f"{part} is {current}: the run in {self.out} has {earlier}; use another folder")
         self.step = state["step"]
