@@ -45,8 +45,8 @@ def device_name(options: Options) -> str:
 def default_streams(device: str) -> int:
     """Frames in flight at once: on a CPU one for each core, on other devices two, the copies of one beside the other's arithmetic.
 
-    A stream of one thread waits for nobody. (Measured on two cores: two streams of a thread take 0.6 times the processor time of
-    one of two threads, and a tenth of its time where other programs work too.)
+    A stream of one thread waits for nobody. (Measured on two cores, f32: where nothing else runs, two streams of a thread take the
+    processor time of one of two threads; but in two of five runs the latter took nearly twice as much.)
     """
     return min(cores(), MOST_STREAMS) if device.upper().startswith("CPU") else 2
 
