@@ -29,20 +29,15 @@ from vs_paragonsr2.colour import ClipSpec, Colorimetry, PlaneFormat
 from vs_paragonsr2.filter import Upscaler, in_lanes
 from vs_paragonsr2.weights import find_model
 
-ROWS = 32
-
 
 class RepeatSession(Session[None]):
     """Repeats each 8-bit sample twice in both directions, which costs as little as a session can."""
 
     def _run(self, slot: None, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
         for plane, result in zip(planes, out, strict=True):
-            # A few rows at a time, which stay near to the processor. A sample and its repetition are one number of 16 bits.
-            for top in range(0, len(plane), ROWS):
-                pairs = plane[top : top + ROWS].astype(np.uint16)
-                pairs *= 0x0101
-                rows = result[2 * top : 2 * (top + ROWS)].view(np.uint16)
-                rows.reshape(len(pairs), 2, -1)[...] = pairs[:, None]
+            # A sample and its repetition are one number of 16 bits. All in one call: each takes and leaves the interpreter's lock.
+            pairs = result.view(np.uint16).reshape(len(plane), 2, -1)
+            np.multiply(plane[:, None], np.uint16(0x0101), out=pairs, dtype=np.uint16)
 
 
 class RepeatUpscaler(Upscaler):
