@@ -11,7 +11,7 @@ from plain import make_spec
 import vs_paragonsr2.backends.openvino as openvino_room
 from vs_paragonsr2.backends import Options, Request
 from vs_paragonsr2.backends.openvino import OpenVINOSession
-from vs_paragonsr2.backends.processors import cores, cores_among
+from vs_paragonsr2.backends.processors import cores, cores_among, gains_by_bf16
 from vs_paragonsr2.weights import find_model
 
 SAY = "from vs_paragonsr2.backends import openvino; print(openvino.default_streams('CPU'))"
@@ -42,6 +42,22 @@ def test_a_stream_for_each_core_up_to_sixteen(
     monkeypatch.setattr(openvino_room, "cores", lambda: found)
     assert openvino_room.default_streams("CPU") == streams
     assert openvino_room.default_streams("GPU") == 2
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "gains"),
+    [
+        ("AuthenticAMD", "avx512f avx512_bf16", True),
+        ("AuthenticAMD", "avx2 avx512f", False),
+        ("GenuineIntel", "avx512f avx512_bf16", False),
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16 amx_tile", True),
+    ],
+)
+def test_bf16_is_for_processors_that_multiply_it_faster(vendor: str, flags: str, gains: bool, tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    assert not gains_by_bf16(tmp_path)
+    (tmp_path / "proc/cpuinfo").write_text(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n")
+    assert gains_by_bf16(tmp_path) == gains
 
 
 def test_two_threads_of_a_core_are_one(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ..colour import PlaneFormat
 from ..errors import ParagonSR2Error
 from .base import NonFiniteError, Options, Plane, Request, Session
 from .planes import input_ratios, place_cells, plane_ratios, plane_shapes, replicate
-from .processors import cores
+from .processors import cores, gains_by_bf16
 from .sharing import SharedFrame
 from .switch import SwitchingSession
 
@@ -52,8 +52,8 @@ def default_streams(device: str) -> int:
 
 
 def default_precision(device: str, target: PlaneFormat) -> str:
-    """What is fastest with the same picture: of 8 bits, f16 on other devices than CPUs, and bf16 on CPUs that have it (AVX512_BF16
-    or AMX); else f32, since bands of colour are worse than waiting. An NPU has f16 alone.
+    """What is fastest with the same picture: of 8 bits, f16 on other devices than CPUs, and bf16 on CPUs that gain by it; else f32,
+    since bands of colour are worse than waiting. An NPU has f16 alone.
     """
     if device.startswith("NPU"):
         return "f16"
@@ -61,11 +61,7 @@ def default_precision(device: str, target: PlaneFormat) -> str:
         return "f32"
     if not device.startswith("CPU"):
         return "f16"
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        flags = ""
-    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "f32"
+    return "bf16" if gains_by_bf16(Path("/")) else "f32"
 
 
 def open_session(request: Request) -> "OpenVINOSession | SwitchingSession":
