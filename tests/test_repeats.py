@@ -100,22 +100,24 @@ def test_equal_planes_at_once_are_computed_once() -> None:
 
 
 def test_who_waits_helps_until_nothing_is_left() -> None:
-    store, left, begun = Repeats[str](4, 1), [3], threading.Event()
+    """It asks again where there was nothing to do: the other one may not have begun yet."""
+    store, left, begun = Repeats[str](4, 1), [5], threading.Event()
 
     def slow() -> str:
         begun.set()
-        while left[0]:
+        deadline = time.monotonic() + 10
+        while left[0] and time.monotonic() < deadline:
             time.sleep(0.001)
-        return "result"
+        return "result" if not left[0] else "nobody came back"
 
-    def one_of_three() -> bool:
+    def every_other_time() -> bool:
         left[0] -= left[0] > 0
-        return left[0] > 0
+        return left[0] % 2 > 0
 
     with ThreadPoolExecutor(1) as pool:
         computing = pool.submit(store.get, "", [plane(0)], slow)
         assert begun.wait(10)
-        assert store.get("", [plane(0)], slow, one_of_three) == ("result", 1)
+        assert store.get("", [plane(0)], slow, every_other_time) == ("result", 1)
         assert computing.result() == ("result", 0)
 
 

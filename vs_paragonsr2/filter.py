@@ -65,8 +65,8 @@ def upscale(
         device_index: which device of that kind, from 0; several for TensorRT and PyTorch, which spread the frames over them.
         num_streams: frames computed at once. None chooses.
         precision: of the arithmetic: ``"f32"``, ``"bf16"`` or ``"f16"``. None takes f16 on CUDA devices, and f32 where that does
-            not hold the network's numbers; for OpenVINO, where the target has 8 bits, bf16 on a CPU that gains by it and f16 on a GPU,
-            else f32; f16 on an NPU.
+            not hold the network's numbers; for OpenVINO, where the target has 8 bits, bf16 on a CPU that gains by it and f16 on a
+            GPU, else f32; f16 on an NPU.
         memory_limit: MiB that a session may take of each CUDA device; smaller tiles keep to it. None takes what there is.
         tile_size: pixels of the source, (width, height) or one number for both, that are computed at once at most; 0 is the clip's
             own. None takes the whole picture where it fits. Tiles have no seams, except by little for Photo and Pro. OpenVINO

@@ -3,7 +3,7 @@
 import zlib
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -19,6 +19,9 @@ SAMPLED = 16
 
 COMPARED_ROWS = 64
 """Rows compared at once: few enough to stay near to the processor, and the first ones that differ end it."""
+
+PAUSE = 0.001
+"""Seconds until who waits for another thread's result looks again for something to do: far less than a band of a frame takes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +64,8 @@ class Repeats[Result]:
             meaning: what else the result depends on.
             planes: of any shapes and dtypes; nobody may write to them any more. They are kept beside the result.
             compute: makes the result. What it raises is raised to all who wait for it, and is not kept.
-            meanwhile: called again and again while another thread computes, until it returns False: there is nothing to do.
+            meanwhile: called again and again while another thread computes, after ``PAUSE`` where it returns False: there is
+                nothing to do yet, or any more.
 
         Returns:
             The result, and how many were given so far without being computed, if this is one of them, else 0.
@@ -76,8 +80,9 @@ class Repeats[Result]:
                         self._entries.remove(entry)
                 entry.result.set_exception(error)
             return entry.result.result(), 0
-        while not entry.result.done() and meanwhile():
-            pass
+        while not entry.result.done():
+            if not meanwhile():
+                wait([entry.result], PAUSE)
         result = entry.result.result()
         with self._lock:
             self._answered += 1

@@ -12,6 +12,8 @@ class _Part:
 
     next: int
     end: int
+    ahead: int
+    """Bands that its thread is at or has to run before the next one."""
     done: Future[None] = field(default_factory=Future)
 
     @property
@@ -31,7 +33,7 @@ class SharedFrame[Slot]:
     def __init__(self, bands: int, priming: int, compute: Callable[[Slot, int, bool], None]) -> None:
         self._priming = priming
         self._compute = compute
-        self._parts = [_Part(0, bands)]
+        self._parts = [_Part(0, bands, priming)]
         self._lock = Lock()
 
     def run(self, slot: Slot) -> None:
@@ -50,14 +52,14 @@ class SharedFrame[Slot]:
         return part is not None
 
     def _give(self) -> _Part | None:
-        """The lower bands of the part with most left, as many as take as long as those that stay."""
+        """The lower bands of the part with most left, as many as take as long, with those that prime, as what stays."""
         with self._lock:
             giver = max(self._parts, key=lambda part: part.left)
-            count = (giver.left - self._priming) // 2
-            if count <= self._priming:
+            count = (giver.ahead + giver.left - self._priming) // 2
+            if count < 1:
                 return None
             giver.end -= count
-            part = _Part(giver.end, giver.end + count)
+            part = _Part(giver.end, giver.end + count, self._priming)
             self._parts.append(part)
             return part
 
@@ -66,11 +68,14 @@ class SharedFrame[Slot]:
             if not part.left:
                 return None
             part.next += 1
+            part.ahead = 1
             return part.next - 1
 
     def _run(self, slot: Slot, part: _Part) -> None:
         try:
-            for above in range(part.next - self._priming, part.next):
+            first = part.next
+            for above in range(first - self._priming, first):
+                part.ahead = first - above
                 self._compute(slot, above, True)
             while (band := self._take(part)) is not None:
                 self._compute(slot, band, False)
