@@ -118,10 +118,11 @@ def first_pictures(shard: Path, batch: int = 8) -> torch.Tensor:
     return sampler(shard, batch_size_per_gpu=batch).sample(0).low.float() / 255
 
 
-@pytest.mark.parametrize("ours", [False, True])
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, shard: Path, ours: bool) -> None:
+@pytest.mark.parametrize(("ours", "optimiser"), [(False, "AdamW"), (True, "AdamW"), (True, "SOAP")])
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, shard: Path, ours: bool, optimiser: str) -> None:
     """With what is ours in a configuration, all of which draws by chance, and without."""
-    path = config_file(tmp_path, shard, 20, **({"span": {"limit": 1, "share": 0.1, "every": 2}} if ours else {}))
+    span = {"span": {"limit": 1, "share": 0.1, "every": 2}} if ours else {}
+    path = config_file(tmp_path, shard, 20, optim_g={"type": optimiser}, **span)
     tree = yaml.safe_load(path.read_text())
     tree["datasets"]["train"] |= {"drawn_prob": 0.3, "stretch_prob": 0.3} if ours else {}
     path.write_text(yaml.safe_dump(tree))
@@ -283,7 +284,7 @@ def test_batches_come_ahead_of_time_in_their_order(shard: Path) -> None:
         ({"name": None}, "name is None: expected str"),
         ({"scale": "2"}, "scale is '2': expected int"),
         ({"train": {}}, "train lacks the key 'total_iter'"),
-        ({"train": {"total_iter": 5, "optim_g": {"type": "Lion"}}}, "train.optim_g.type is 'Lion': expected AdamW or Adam"),
+        ({"train": {"total_iter": 5, "optim_g": {"type": "Lion"}}}, "train.optim_g.type is 'Lion': expected AdamW or Adam or SOAP"),
         (
             {"train": {"total_iter": 5, "losses": [{"type": "GANLoss"}]}},
             r"losses\[0\].type is 'GANLoss': expected L1Loss",

@@ -121,7 +121,7 @@ class Paths:
 class Optimiser:
     """``train.optim_g``."""
 
-    NAMES: ClassVar[tuple[str, ...]] = ("AdamW", "Adam")
+    NAMES: ClassVar[tuple[str, ...]] = ("AdamW", "Adam", "SOAP")
     type: str = "AdamW"
     lr: float = 2e-3
     weight_decay: float = 0.0

@@ -24,6 +24,7 @@ from .config import TrainDataset, TrainingConfig
 from .data import Ahead, Batch, Pair, PatchSampler, read_pairs, stretched
 from .forward import training_forward
 from .losses import LOSSES
+from .optimisers import make_optimiser
 from .plot import plot_run
 from .span import balance, excess, harsh_picture
 from .start import leave_linear_regime, start_from
@@ -62,14 +63,7 @@ class Trainer:
         if not resumed:
             self._start()
         self.average = deepcopy(self.network).eval().requires_grad_(False)
-        optim = config.train.optim_g
-        self.optimiser = getattr(torch.optim, optim.type)(
-            [p for p in self.network.parameters() if p.requires_grad],
-            lr=optim.lr,
-            betas=tuple(optim.betas),
-            weight_decay=optim.weight_decay,
-            fused=True,
-        )
+        self.optimiser = make_optimiser(config.train.optim_g, [p for p in self.network.parameters() if p.requires_grad])
         if resumed:
             self._load_state()
 
