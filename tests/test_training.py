@@ -150,6 +150,15 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, shard: 
     assert load_network(tmp_path / "parts/tiny.safetensors").alpha == 0.0
 
 
+def test_the_log_has_the_norm_that_the_gradient_had_before_it_was_clipped(tmp_path: Path, shard: Path) -> None:
+    norms = {}
+    for clip in (0, 1e-6):
+        config = load_config(config_file(tmp_path, shard, 1, grad_clip=clip))
+        Trainer(config, tmp_path / str(clip), CPU).run(lambda progress: None)
+        norms[clip] = json.loads((tmp_path / str(clip) / "log.jsonl").read_text())["norm"]
+    assert norms[0] == norms[1e-6] > 1e-3
+
+
 def test_a_state_without_the_newer_keys_goes_on(tmp_path: Path, shard: Path) -> None:
     """As one that was written before there were any."""
     config = load_config(config_file(tmp_path, shard, 2))
@@ -204,7 +213,8 @@ def test_a_run_takes_the_losses_of_its_configuration(tmp_path: Path, shard: Path
     low, high = (x.float() / 255 for x in run.sampler.sample(0))
     out, target = (picture[..., 2:-2, 2:-2] for picture in (run.network(low), high))  # but for the network's zeros about it
     expected = 2 * LOSSES["L1Loss"](out, target) + LOSSES["FFTLoss"](out, target) / 2 + LOSSES["MSSSIMLoss"](out, target)
-    assert run._train_step(low, high) == pytest.approx(expected.item(), rel=1e-5)
+    loss, _ = run._train_step(low, high)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_training_lowers_the_loss(tmp_path: Path, shard: Path) -> None:

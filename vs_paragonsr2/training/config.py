@@ -175,7 +175,8 @@ class Train:
     total_iter: int
     ema_decay: float = 0.999
     grad_clip: float = 0.3
-    """Largest gradient norm; 0 for no limit."""
+    """Largest gradient norm; 0 for no limit. A few times the usual one, which ``log.jsonl`` has, is best: one batch far beyond it
+    shortens all steps of the next hundreds. The usual one depends on the losses: Huber's is a twentieth of L1's."""
     warmup_iter: int = 0
     optim_g: Optimiser = field(default_factory=Optimiser)
     scheduler: Scheduler = field(default_factory=Scheduler)

@@ -36,6 +36,8 @@ class Progress:
 
     step: int
     loss: float
+    norm: float
+    """Median of the gradient's, before it was clipped: what ``grad_clip`` is to be a few times of."""
     steps_per_second: float
     psnr: float | None
 
@@ -82,23 +84,24 @@ class Trainer:
     def _run(self, batches: Ahead[Batch], report: Callable[[Progress], None]) -> None:
         every, total = self.config.logger.print_freq, self.config.train.total_iter
         saved = since = time.monotonic()
-        losses: list[Tensor] = []
+        seen: list[Tensor] = []
         while self.step < total:
-            losses.append(self._train_step(*self._on_device(batches[self.step])))
+            seen.append(self._train_step(*self._on_device(batches[self.step])))
             last = self.step == total
             measured = bool(self.pairs) and (self.step % self.config.val.val_freq == 0 or last)
             if self.step % every == 0 or measured or last:
-                rate = len(losses) / (time.monotonic() - since)
-                loss = float(torch.stack(losses).mean())
+                rate = len(seen) / (time.monotonic() - since)
+                losses, norms = torch.stack(seen).cpu().unbind(1)
+                loss = float(losses.mean())
                 if not math.isfinite(loss):
                     raise ParagonSR2Error(f"the loss is {loss} at step {self.step}: lower train.optim_g.lr or train.grad_clip")
                 psnr = mean_psnr(self.average, self.pairs, self.config.scale) if measured else None
-                progress = Progress(self.step, loss, rate, psnr)
+                progress = Progress(self.step, loss, float(norms.median()), rate, psnr)
                 self._log(progress)
                 if measured or last:
                     plot_run(self.out / "log.jsonl", self.out / "plot.png")
                 report(progress)
-                losses.clear()
+                seen.clear()
                 since = time.monotonic()
             if last or self.stopping or time.monotonic() - saved > self.config.logger.save_checkpoint_seconds:
                 self._save()
@@ -125,6 +128,7 @@ class Trainer:
         return low, high
 
     def _train_step(self, low: Tensor, high: Tensor) -> Tensor:
+        """The loss and the norm of its gradient, which stay on the device."""
         train = self.config.train
         low, high = (x.contiguous(memory_format=torch.channels_last) for x in (low, high))
         for group in self.optimiser.param_groups:
@@ -147,7 +151,7 @@ class Trainer:
         with torch.no_grad():
             for average, trained in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 average.lerp_(trained, 1 - keep)
-        return loss.detach()
+        return torch.stack([loss.detach(), norm.detach()])
 
     def _add_span(self, norm: Tensor) -> None:
         """Add the gradient of features that exceed the span, as a fixed share of the one that is there.
@@ -187,7 +191,7 @@ class Trainer:
 
     def _log(self, progress: Progress) -> None:
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"step": progress.step, "loss": progress.loss, "psnr": progress.psnr}) + "\n")
+            log.write(json.dumps({key: getattr(progress, key) for key in ("step", "loss", "norm", "psnr")}) + "\n")
 
     def _state(self) -> dict[str, Any]:
         return {
