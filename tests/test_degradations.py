@@ -1,5 +1,8 @@
 """Degradations: what each step keeps and loses, that codecs really are at work, and that chance is the generator's alone."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,6 +185,32 @@ def with_degradation(tmp_path: Path, shard: Path, **changes: object) -> Path:
     tree["datasets"]["train"]["degradation"] = {"codecs": codecs, "frame_size": 32, "frames": 3, "pool_size": 4, **changes}
     path.write_text(yaml.safe_dump(tree))
     return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no allocator with MALLOC_PERTURB_")
+def test_what_memory_held_before_changes_no_frame() -> None:
+    child = """
+import hashlib
+import numpy as np
+from vs_paragonsr2.training.degradations import encode_and_decode
+rng, digest = np.random.default_rng(0), hashlib.sha256()
+wide = rng.integers(0, 256, (144, 112)).cumsum(1).cumsum(0) // 2048 % 256
+for crf in range(18, 38):
+    planes = np.stack([wide[:, 2 * i : 2 * i + 96] for i in range(6)]).astype(np.uint8)
+    digest.update(encode_and_decode("libx264", planes, {"crf": str(crf), "preset": "medium"}, 12, 3))
+print(digest.hexdigest())
+"""
+    answers = [
+        subprocess.run(
+            [sys.executable, "-c", child],
+            env={**os.environ, "MALLOC_PERTURB_": filling},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for filling in ("50", "200")
+    ]
+    assert answers[0] == answers[1] != ""
 
 
 def test_a_degraded_run_resumes_to_the_same_weights(tmp_path: Path, shard: Path) -> None:

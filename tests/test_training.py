@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -198,6 +199,23 @@ def test_squares_and_what_is_linear_beyond() -> None:
     assert LOSSES["MSELoss"](target + 2, target) == pytest.approx(4)
     assert LOSSES["HuberLoss"](target + 0.06, target) == pytest.approx(0.06**2 / 2)
     assert LOSSES["HuberLoss"](target + 2, target) == pytest.approx(0.1 * (2 - 0.05))
+
+
+def test_pictures_count_by_their_psnr() -> None:
+    """30 dB of one and 20 dB of the other: log(1 + 1) and log(1 + 10)."""
+    target = torch.zeros(2, 3, 8, 8)
+    off = torch.tensor([1e-3, 1e-2]).sqrt()[:, None, None, None]
+    assert LOSSES["PSNRLoss"](target + off, target) == pytest.approx((math.log(2) + math.log(11)) / 2)
+    assert LOSSES["LumaPSNRLoss"](target + off, target) == pytest.approx((math.log(2) + math.log(11)) / 2)
+
+
+def test_colour_counts_a_fifth_of_its_squares() -> None:
+    target = torch.zeros(1, 3, 8, 8)
+    out = target.clone()
+    out[:, 0], out[:, 1] = 0.587, -0.299  # of no luma
+    squares = (0.587**2 + 0.299**2) / 3
+    assert LOSSES["LumaPSNRLoss"](out, target) == pytest.approx(math.log(1 + 0.2 * squares / 1e-3))
+    assert LOSSES["PSNRLoss"](out, target) == pytest.approx(math.log(1 + squares / 1e-3))
 
 
 def test_the_fourier_loss_is_the_mean_over_the_spectrum() -> None:

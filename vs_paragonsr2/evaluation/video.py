@@ -24,6 +24,7 @@ from ..errors import ParagonSR2Error
 from ..frames import planes_of
 from ..metrics import Picture, crop_both
 from ..tiling import Upsampler
+from ..training.degradations import REPRODUCIBLE_X264
 from .figures import Figures, Measured, compare_luma, one_frame, ssimulacra2
 from .upscalers import open_session
 
@@ -121,13 +122,15 @@ def measure_scene(
 def encoded(scene: Scene, crf: int) -> tuple[Path, float]:
     """Encode ``scene.low()`` with x264 (preset medium) into a temporary file that the caller removes, and its kilobits a second.
 
-    One thread, so that the result is the same everywhere.
+    The same each time: with one thread, and with what :data:`REPRODUCIBLE_X264` is for.
     """
     with tempfile.NamedTemporaryFile(suffix=".mp4", delete=False) as file:
         path = Path(file.name)
     sizes: list[int] = []
     with av.open(path, "w") as container:
-        stream = container.add_stream("libx264", rate=scene.rate, options={"crf": str(crf), "preset": "medium"})
+        stream = container.add_stream(
+            "libx264", rate=scene.rate, options={**REPRODUCIBLE_X264, "crf": str(crf), "preset": "medium"}
+        )
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1
         stream.height, stream.width = next(scene.low())[0].shape

@@ -1,6 +1,7 @@
 """Losses under the names that configurations have for them. All take (N, 3, H, W) of float32, 0..1, and give a scalar."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,14 @@ from torch import Tensor
 
 HUBER_DELTA = 0.1
 """Of 0..1."""
+
+LUMA = (0.299, 0.587, 0.114)
+"""Of R, G and B in BT.601's luma."""
+COLOUR_SHARE = 0.2
+"""Of all three channels' squared error in a loss of luma: what video shows of colour has half the resolution."""
+
+PSNR_FLOOR = 1e-3
+"""The mean squared error, of 0..1, below which a picture counts less and less: 30 dB, so that flat patches do not lead."""
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Of the five scales, the finest first (Wang, Simoncelli and Bovik, 2003)."""
@@ -27,6 +36,19 @@ def mse_loss(out: Tensor, target: Tensor) -> Tensor:
 def huber_loss(out: Tensor, target: Tensor) -> Tensor:
     """Half the squared difference below ``HUBER_DELTA``, linear beyond: for data in which a few pixels are off by far."""
     return F.huber_loss(out, target, delta=HUBER_DELTA)
+
+
+def psnr_loss(out: Tensor, target: Tensor, colour: float = 1.0) -> Tensor:
+    """Mean over the pictures of log(1 + MSE / ``PSNR_FLOOR``): each counts by its PSNR, and none outweighs the rest by being hard.
+
+    The MSE is ``colour`` parts that of the three channels, and luma's for the rest.
+    """
+    error = out - target
+    squares = colour * error.square().mean((1, 2, 3))
+    if colour < 1:
+        luma = torch.einsum("nchw,c->nhw", error, error.new_tensor(LUMA))
+        squares = squares + (1 - colour) * luma.square().mean((1, 2))
+    return squares.div(PSNR_FLOOR).log1p().mean()
 
 
 def msssim_loss(out: Tensor, target: Tensor) -> Tensor:
@@ -55,6 +77,8 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "L1Loss": l1_loss,
     "MSELoss": mse_loss,
     "HuberLoss": huber_loss,
+    "PSNRLoss": psnr_loss,
+    "LumaPSNRLoss": partial(psnr_loss, colour=COLOUR_SHARE),
     "MSSSIMLoss": msssim_loss,
     "FFTLoss": fft_loss,
 }
