@@ -102,19 +102,24 @@ def test_excess_can_be_trained_away() -> None:
 def test_balanced_products_are_smaller_and_the_picture_is_the_same() -> None:
     network = network_of_large_products(20, 0.01)
     picture = harsh_picture(np.random.default_rng(0))
-    before, largest = network(picture), largest_products(network, picture)
-    balance(network, limit=4.0, pictures=2)
-    assert max(largest) > 16 and max(largest_products(network, picture)) < 8
+    before = network(picture)
+    products, scaled = (max(largest_inputs(network, picture, name)) for name in ("out", "scale"))
+    balance(network, limit=1.0, pictures=2)
+    assert products > 16 and max(largest_inputs(network, picture, "out")) < 2
+    assert scaled > 4 and max(largest_inputs(network, picture, "scale")) < 2
     # Powers of two: not a bit of the result is another one.
     assert torch.equal(network(picture), before)
-    balance(network, limit=4.0, pictures=2)
+    balance(network, limit=1.0, pictures=2)
     assert torch.equal(network(picture), before)
 
 
-def largest_products(network: ParagonSR2, picture: Tensor) -> list[float]:
+def largest_inputs(network: ParagonSR2, picture: Tensor, name: str) -> list[float]:
+    """Of each block's layer of that name: ``out`` takes products, ``scale`` what LayerScale scales."""
     seen: list[float] = []
     handles = [
-        block.out.register_forward_hook(lambda module, inputs, output: seen.append(float(inputs[0].detach().abs().max())))
+        getattr(block, name).register_forward_hook(
+            lambda module, inputs, output: seen.append(float(inputs[0].detach().abs().max()))
+        )
         for block in network.blocks()
     ]
     network(picture)

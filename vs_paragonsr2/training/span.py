@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..network import ParagonSR2
-from ..network.blocks import StreamBlock
+from ..network.blocks import LayerScale, StreamBlock
 
 SIDE = 48
 """Of a picture of noise in pixels: much less than a batch, and little less than what a pixel of Stream sees."""
@@ -47,10 +47,10 @@ def excess(network: ParagonSR2, picture: Tensor, limit: float) -> Tensor:
 
 @torch.no_grad()
 def balance(network: ParagonSR2, limit: float, pictures: int = 16, side: int = 96) -> None:
-    """Give Stream's products the range below ``limit`` for pictures of noise, in place.
+    """Give Stream's products, and what its LayerScales scale, the range below ``limit`` for pictures of noise, in place.
 
-    One factor of a product gets smaller by a power of two and the convolution behind it larger, so that not even a rounding differs
-    in float32, save where the block clamps the product.
+    One factor of a product gets smaller by a power of two and the convolution behind it larger, and likewise that convolution and
+    its LayerScale: so not even a rounding differs in float32, save where the block clamps the product.
     """
     rng = np.random.default_rng(0)
     noise = torch.cat([harsh_picture(rng, side, beyond=0) for _ in range(pictures)]).to(network.conv_in.weight)
@@ -58,10 +58,21 @@ def balance(network: ParagonSR2, limit: float, pictures: int = 16, side: int = 9
     for block in network.blocks():
         if isinstance(block, StreamBlock):
             half = block.gate.out_channels // 2
+            assert block.gate.bias is not None and block.out.bias is not None
             a, b = block.factors(features)
-            shift = max(0, math.ceil(math.log2(float((a * b).abs().max()) / limit)))
+            shift = _shift(a * b, limit)
             block.gate.weight[:half] *= 2.0**-shift
-            assert block.gate.bias is not None
             block.gate.bias[:half] *= 2.0**-shift
             block.out.weight *= 2.0**shift
+            if isinstance(block.scale, LayerScale):
+                a, b = block.factors(features)
+                shift = _shift(block.out(a * b), limit)
+                block.out.weight *= 2.0**-shift
+                block.out.bias *= 2.0**-shift
+                block.scale.gamma.mul_(2.0**shift)
         features = block(features)
+
+
+def _shift(values: Tensor, limit: float) -> int:
+    """How often the values have to be halved to be below the limit."""
+    return max(0, math.ceil(math.log2(float(values.abs().max()) / limit)))
