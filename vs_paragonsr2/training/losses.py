@@ -7,11 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..colour import Matrix, rgb_to_yuv
+
 HUBER_DELTA = 0.1
 """Of 0..1."""
 
-LUMA = (0.299, 0.587, 0.114)
-"""Of R, G and B in BT.601's luma."""
+LUMA = rgb_to_yuv(Matrix.ST170_M)[0]
+"""Of R, G and B in the luma that figures are of."""
 COLOUR_SHARE = 0.2
 """Of all three channels' squared error in a loss of luma: what video shows of colour has half the resolution."""
 
@@ -46,7 +48,7 @@ def psnr_loss(out: Tensor, target: Tensor, colour: float = 1.0) -> Tensor:
     error = out - target
     squares = colour * error.square().mean((1, 2, 3))
     if colour < 1:
-        luma = torch.einsum("nchw,c->nhw", error, error.new_tensor(LUMA))
+        luma = torch.einsum("nchw,c->nhw", error, torch.from_numpy(LUMA).to(error))
         squares = squares + (1 - colour) * luma.square().mean((1, 2))
     return squares.div(PSNR_FLOOR).log1p().mean()
 

@@ -58,18 +58,17 @@ def balance(network: ParagonSR2, limit: float, pictures: int = 16, side: int = 9
     for block in network.blocks():
         if isinstance(block, StreamBlock):
             half = block.gate.out_channels // 2
-            assert block.gate.bias is not None and block.out.bias is not None
             a, b = block.factors(features)
-            shift = _shift(a * b, limit)
-            block.gate.weight[:half] *= 2.0**-shift
-            block.gate.bias[:half] *= 2.0**-shift
-            block.out.weight *= 2.0**shift
+            product = a * b
+            before = _shift(product, limit)
+            behind = _shift(block.out(product), limit) if isinstance(block.scale, LayerScale) else 0
+            assert block.gate.bias is not None and block.out.bias is not None
+            block.gate.weight[:half] *= 2.0**-before
+            block.gate.bias[:half] *= 2.0**-before
+            block.out.weight *= 2.0 ** (before - behind)
+            block.out.bias *= 2.0**-behind
             if isinstance(block.scale, LayerScale):
-                a, b = block.factors(features)
-                shift = _shift(block.out(a * b), limit)
-                block.out.weight *= 2.0**-shift
-                block.out.bias *= 2.0**-shift
-                block.scale.gamma.mul_(2.0**shift)
+                block.scale.gamma.mul_(2.0**behind)
         features = block(features)
 
 
