@@ -11,23 +11,25 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import average
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
 from bootstrap import ROOT
 from conftest import golden
 from PIL import Image
 
 from vs_paragonsr2 import ParagonSR2Error, load_network
-from vs_paragonsr2.network import ParagonSR2
+from vs_paragonsr2.network import ParagonSR2, Variant
 from vs_paragonsr2.training.config import TrainDataset, load_config
 from vs_paragonsr2.training.data import Ahead, PatchSampler, read_pairs, stretched
 from vs_paragonsr2.training.drawings import drawing
 from vs_paragonsr2.training.losses import LOSSES
 from vs_paragonsr2.training.shards import Tiles, find_shards, reduce_bicubic
 from vs_paragonsr2.training.start import leave_linear_regime, start_from
-from vs_paragonsr2.training.trainer import Trainer
+from vs_paragonsr2.training.trainer import Trainer, save_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -41,11 +43,15 @@ def smooth_picture(side: int, seed: int) -> np.ndarray:
 @pytest.fixture
 def shard(tmp_path: Path) -> Path:
     path = tmp_path / "train-00.tar"
+    return write_shard(path, [smooth_picture(64, seed) for seed in range(6)])
+
+
+def write_shard(path: Path, pictures: list[np.ndarray]) -> Path:
     with tarfile.open(path, "w") as tar:
-        for seed in range(6):
+        for number, picture in enumerate(pictures):
             data = io.BytesIO()
-            Image.fromarray(smooth_picture(64, seed)).save(data, "webp", lossless=True)
-            member = tarfile.TarInfo(f"tile_{seed}.webp")
+            Image.fromarray(picture).save(data, "webp", lossless=True)
+            member = tarfile.TarInfo(f"tile_{number}.webp")
             member.size = data.tell()
             data.seek(0)
             tar.addfile(member, data)
@@ -77,6 +83,23 @@ def test_the_share_of_drawn_patches(shard: Path, share: float, least: int, most:
     patches = [high for step in range(20) for high in sampler(shard, drawn_prob=share).sample(step).high]
     drawn = sum(len(torch.unique(patch.flatten(1), dim=1).T) < 600 for patch in patches)
     assert least <= drawn <= most
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 50, 110), (1.0, 140, 160)])
+def test_patches_of_tiles_made_smaller(tmp_path: Path, share: float, least: int, most: int) -> None:
+    """The tile is a ramp of three codes a pixel, which gets steeper, twice as steep at most where a patch is half a tile."""
+    ramp = np.broadcast_to((np.arange(64, dtype=np.uint8) * 3)[:, None, None], (64, 64, 3))
+    batches = [sampler(write_shard(tmp_path / "ramp.tar", [ramp]), shrink_prob=share).sample(step) for step in range(20)]
+    steeper = 0
+    for low, high in (pair for batch in batches for pair in zip(*batch, strict=True)):
+        assert low.shape == (3, 16, 16) and high.shape == (3, 32, 32)
+        pixels = high.float()[:, 2:-2, 2:-2]
+        slope = max(float(pixels.diff(dim=axis).mean().abs()) for axis in (1, 2))
+        assert 2.95 < slope < 6.3
+        steeper += slope > 3.05
+        reduced = F.avg_pool2d(high.float(), 2)
+        assert (reduced - low.float())[:, 2:-2, 2:-2].abs().max() <= 1
+    assert least <= steeper <= most
 
 
 @pytest.mark.parametrize("side", [8, 17, 31])
@@ -125,7 +148,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, shard: 
     span = {"span": {"limit": 1, "share": 0.1, "every": 2}} if ours else {}
     path = config_file(tmp_path, shard, 20, optim_g={"type": optimiser}, **span)
     tree = yaml.safe_load(path.read_text())
-    tree["datasets"]["train"] |= {"drawn_prob": 0.3, "stretch_prob": 0.3} if ours else {}
+    tree["datasets"]["train"] |= {"drawn_prob": 0.3, "shrink_prob": 0.3, "stretch_prob": 0.3} if ours else {}
     path.write_text(yaml.safe_dump(tree))
     config = load_config(path)
     whole = Trainer(config, tmp_path / "whole", CPU)
@@ -166,7 +189,8 @@ def test_a_state_without_the_newer_keys_goes_on(tmp_path: Path, shard: Path) -> 
     Trainer(config, tmp_path / "run", CPU).run(lambda progress: None)
     path = tmp_path / "run/state.pt"
     state = torch.load(path, weights_only=True)
-    del state["config"]["datasets.train"]["drawn_prob"], state["config"]["datasets.train"]["stretch_prob"]
+    for key in ("drawn_prob", "shrink_prob", "stretch_prob"):
+        del state["config"]["datasets.train"][key]
     torch.save(state, path)
     assert Trainer(config, tmp_path / "run", CPU).step == 2
     changed = replace(config, datasets=replace(config.datasets, train=replace(config.datasets.train, drawn_prob=0.5)))
@@ -325,6 +349,7 @@ def test_batches_come_ahead_of_time_in_their_order(shard: Path) -> None:
         ({"network_g": {"type": "paragonsr2_realtime", "scale": 4}}, "network_g.scale is 4: expected the file's scale, 2"),
         ({"train": 7}, "train is 7: expected keys and values"),
         ({"datasets": {"train": {"dataroot_gt": ".", "drawn_prob": 2}}}, "train.drawn_prob is 2.0: expected 0 to 1"),
+        ({"datasets": {"train": {"dataroot_gt": ".", "shrink_prob": 1.5}}}, "train.shrink_prob is 1.5: expected 0 to 1"),
         ({"datasets": {"train": {"dataroot_gt": ".", "stretch_prob": -1}}}, "train.stretch_prob is -1.0: expected 0 to 1"),
     ],
 )
@@ -477,3 +502,32 @@ def test_a_signal_ends_the_run_with_all_of_it_saved(tmp_path: Path, shard: Path,
 def test_a_test_set_without_pairs_is_named(tmp_path: Path) -> None:
     with pytest.raises(ParagonSR2Error, match="no NAME_lr.png beside a NAME_hr.png"):
         read_pairs(tmp_path)
+
+
+def test_the_average_of_checkpoints_lies_between_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "new/mean.safetensors"
+    first, second = (checkpoint(tmp_path, "stream", 2, seed) for seed in (0, 1))
+    monkeypatch.setattr(sys, "argv", ["average.py", str(first), str(second), "--shares", "0.75", "0.25", "--out", str(out)])
+    average.main()
+    a, b, mean = (load_network(path).conv_in.weight for path in (first, second, out))
+    torch.testing.assert_close(mean, 0.75 * a + 0.25 * b)
+
+
+def checkpoint(folder: Path, variant: Variant, scale: int, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    path = folder / f"{variant}_{scale}_{seed}.safetensors"
+    save_checkpoint(ParagonSR2(variant, scale), path)
+    return path
+
+
+def test_averages_of_unlike_networks_and_wrong_shares_are_named(tmp_path: Path) -> None:
+    stream, larger, realtime = (checkpoint(tmp_path, *kind) for kind in (("stream", 2), ("stream", 4), ("realtime", 2)))
+    for other, what in ((larger, "stream 4x"), (realtime, "realtime 2x")):
+        with pytest.raises(ParagonSR2Error, match=f"{other.name} is {what} .*: expected stream 2x"):
+            average.mean_of([stream, other], None)
+    for shares in ([1.0], [0.5, 0.6]):
+        with pytest.raises(ParagonSR2Error, match="--shares is .*expected 2 numbers"):
+            average.mean_of([stream, stream], shares)
+    legacy = golden("v8_realtime_x2")
+    with pytest.raises(ParagonSR2Error, match="is of version 8: expected 9 to 11"):
+        average.mean_of([legacy], None)

@@ -1,6 +1,7 @@
 """The forward pass of training against the network itself, and what keeps features within half precision."""
 
 import math
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 from vs_paragonsr2 import load_network
 from vs_paragonsr2.network import ParagonSR2
 from vs_paragonsr2.training.forward import training_forward
-from vs_paragonsr2.training.span import SIDE, balance, excess, harsh_picture
+from vs_paragonsr2.training.span import SIDE, average, balance, excess, harsh_picture
 
 CPU = torch.device("cpu")
 
@@ -111,6 +112,29 @@ def test_balanced_products_are_smaller_and_the_picture_is_the_same() -> None:
     assert torch.equal(network(picture), before)
     balance(network, limit=1.0, pictures=2)
     assert torch.equal(network(picture), before)
+
+
+def test_the_average_of_a_network_and_itself_balanced_is_the_network() -> None:
+    network = network_of_large_products(20, 0.01)
+    picture = harsh_picture(np.random.default_rng(0))
+    balanced = deepcopy(network)
+    balance(balanced, limit=1.0, pictures=2)
+    assert not torch.equal(balanced.blocks()[0].gate.weight, network.blocks()[0].gate.weight)
+    for networks in ((network, balanced), (balanced, network)):
+        mean = average(networks, (0.75, 0.25))
+        torch.testing.assert_close(mean(picture), network(picture), rtol=0, atol=1e-6)
+        torch.testing.assert_close(mean.state_dict(), networks[0].state_dict(), rtol=1e-6, atol=0)
+
+
+def test_the_average_of_two_networks_is_that_of_their_weights() -> None:
+    networks = [ParagonSR2("realtime", 2) for _ in range(2)]
+    with torch.no_grad():
+        for value, network in enumerate(networks):
+            for parameter in network.parameters():
+                parameter.fill_(value)
+    mean = average(networks, (0.75, 0.25))
+    assert all((parameter == 0.25).all() for parameter in mean.parameters())
+    assert all((parameter == 0).all() for parameter in networks[0].parameters())
 
 
 def largest_inputs(network: ParagonSR2, picture: Tensor, name: str) -> list[float]:

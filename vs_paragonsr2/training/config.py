@@ -86,6 +86,8 @@ class TrainDataset:
     use_rot: bool = True
     drawn_prob: float = 0.0
     """Ours: share of the patches without degradation that are drawn (see ``drawings.py``)."""
+    shrink_prob: float = 0.0
+    """Ours: share of the patches without degradation that are cut from a tile made smaller, so that they show finer detail."""
     stretch_prob: float = 0.0
     """Ours: share of the patches whose channels are stretched and shifted beyond 0..1, as YUV can be (see ``data.py``)."""
     tile_memory_mib: int = 1024
@@ -259,7 +261,7 @@ def _check_values(config: TrainingConfig) -> None:
         raise ParagonSR2Error(f"train.span is {train.span}: expected a limit above 0, a share from 0 to 1 and every from 1 up")
     if not train.losses:
         raise ParagonSR2Error("train.losses is empty: expected at least one loss")
-    for key, share in (("drawn_prob", data.drawn_prob), ("stretch_prob", data.stretch_prob)):
+    for key, share in (("drawn_prob", data.drawn_prob), ("shrink_prob", data.shrink_prob), ("stretch_prob", data.stretch_prob)):
         if not 0 <= share <= 1:
             raise ParagonSR2Error(f"datasets.train.{key} is {share}: expected 0 to 1")
     if data.degradation:

@@ -22,6 +22,9 @@ STRETCH = (0.5, 2.5)
 STRETCH_SHIFT = 0.5
 """The most that a channel is moved up or down."""
 
+SHRINK = 2.0
+"""The most by which a tile is made smaller."""
+
 DRAWN_ROOM = 8
 """Pixels by which a drawing is larger than a patch, whose place in it is any."""
 
@@ -67,7 +70,10 @@ class PatchSampler:
         if self.options.drawn_prob and rng.random() < self.options.drawn_prob:
             high = drawing(self.scale * (self.options.lq_size + DRAWN_ROOM), rng)
             return self._cut(Tile(reduce_bicubic(high, self.scale), high), rng)
-        patch = self._cut(self.tiles[int(rng.integers(len(self.tiles)))], rng)
+        tile = self.tiles[int(rng.integers(len(self.tiles)))]
+        if self.options.shrink_prob and rng.random() < self.options.shrink_prob:
+            tile = self._shrunk(tile, rng)
+        patch = self._cut(tile, rng)
         seed = int(rng.integers(8))
         return Tile(self._oriented(patch.low, seed), self._oriented(patch.high, seed))
 
@@ -76,6 +82,14 @@ class PatchSampler:
         p, s = self.options.lq_size, self.scale
         y, x = (int(rng.integers(side - p + 1)) for side in tile.low.shape[:2])
         return Tile(tile.low[y : y + p, x : x + p], tile.high[y * s : (y + p) * s, x * s : (x + p) * s])
+
+    def _shrunk(self, tile: Tile, rng: np.random.Generator) -> Tile:
+        """The tile reduced by a factor between 1 and ``SHRINK``, as far as a patch still fits."""
+        s, sides = self.scale, tile.high.shape[:2]
+        factor = math.exp(rng.uniform(math.log(max(1 / SHRINK, self.options.lq_size * s / min(sides))), 0))
+        height, width = (max(self.options.lq_size, round(side * factor / s)) * s for side in sides)
+        high = np.asarray(Image.fromarray(tile.high).resize((width, height), Image.Resampling.BICUBIC))
+        return Tile(reduce_bicubic(high, s), high)
 
     def _oriented(self, picture: Picture, number: int) -> Picture:
         """One of eight orientations, as far as the options allow: a mirror image for odd numbers, and quarter turns."""

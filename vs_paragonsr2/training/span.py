@@ -5,6 +5,8 @@ noise goes through the network now and then, and what exceeds a limit there is m
 """
 
 import math
+from collections.abc import Sequence
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -57,19 +59,57 @@ def balance(network: ParagonSR2, limit: float, pictures: int = 16, side: int = 9
     features = network.conv_in(noise)
     for block in network.blocks():
         if isinstance(block, StreamBlock):
-            half = block.gate.out_channels // 2
             a, b = block.factors(features)
             product = a * b
             before = _shift(product, limit)
             behind = _shift(block.out(product), limit) if isinstance(block.scale, LayerScale) else 0
-            assert block.gate.bias is not None and block.out.bias is not None
-            block.gate.weight[:half] *= 2.0**-before
-            block.gate.bias[:half] *= 2.0**-before
-            block.out.weight *= 2.0 ** (before - behind)
-            block.out.bias *= 2.0**-behind
-            if isinstance(block.scale, LayerScale):
-                block.scale.gamma.mul_(2.0**behind)
+            _move(block, before, behind)
         features = block(features)
+
+
+@torch.no_grad()
+def average(networks: Sequence[ParagonSR2], shares: Sequence[float]) -> ParagonSR2:
+    """The mean of networks' weights in these shares, for networks that were trained on from the same weights.
+
+    What :func:`balance` did to each of them is taken back as far as it differs from what it did to the first.
+    """
+    mean = deepcopy(networks[0])
+    others = [_like(mean, network) for network in networks[1:]]
+    states = [network.state_dict() for network in (networks[0], *others)]
+    for name, tensor in mean.state_dict().items():
+        tensor.copy_(sum(share * state[name].double() for share, state in zip(shares, states, strict=True)))
+    return mean
+
+
+def _like(first: ParagonSR2, network: ParagonSR2) -> ParagonSR2:
+    """A copy of ``network`` with Stream's blocks balanced as those of ``first``."""
+    network = deepcopy(network)
+    for model, block in zip(first.blocks(), network.blocks(), strict=True):
+        if isinstance(model, StreamBlock) and isinstance(block, StreamBlock):
+            half = block.gate.out_channels // 2
+            before = _times(block.gate.weight[:half], model.gate.weight[:half])
+            behind = 0
+            if isinstance(model.scale, LayerScale) and isinstance(block.scale, LayerScale):
+                behind = _times(model.scale.gamma, block.scale.gamma)
+            _move(block, before, behind)
+    return network
+
+
+def _move(block: StreamBlock, before: int, behind: int) -> None:
+    """Halve a block's product ``before`` times, and what its LayerScale scales ``behind`` times, for the same result."""
+    half = block.gate.out_channels // 2
+    assert block.gate.bias is not None and block.out.bias is not None
+    block.gate.weight[:half] *= 2.0**-before
+    block.gate.bias[:half] *= 2.0**-before
+    block.out.weight *= 2.0 ** (before - behind)
+    block.out.bias *= 2.0**-behind
+    if isinstance(block.scale, LayerScale):
+        block.scale.gamma.mul_(2.0**behind)
+
+
+def _times(values: Tensor, model: Tensor) -> int:
+    """How often values have to be halved to be about as large as those of ``model``."""
+    return round(math.log2(float(values.norm() / model.norm())))
 
 
 def _shift(values: Tensor, limit: float) -> int:
