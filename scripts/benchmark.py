@@ -42,7 +42,10 @@ SOURCE = """
 import vapoursynth as vs
 clip = vs.core.bs.VideoSource({clip!r}, showprogress=False)
 clip = clip.std.SetFrameProps(_Matrix=clip.get_frame(0).props["_Matrix"] if clip.get_frame(0).props["_Matrix"] != 2 else 6)
-clip = clip.std.Loop(1 + {frames} // clip.num_frames)[:{frames}]
+clip = clip + clip.std.FlipHorizontal() + clip.std.FlipVertical() + clip.std.Turn180()  # no frame twice: repeats cost us nothing
+if clip.num_frames < {frames}:
+    raise ValueError(f"--frames is {frames}: the clip and its mirror images have {{clip.num_frames}}")
+clip = clip[:{frames}]
 """
 OURS = """
 from vs_paragonsr2 import upscale
@@ -124,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["realtime"], help="names of shipped models, or checkpoints")
     parser.add_argument("--precisions", nargs="+", default=["f32", "bf16"])
-    parser.add_argument("--clip", type=Path, default=CLIP, help="repeated if it is too short")
+    parser.add_argument("--clip", type=Path, default=CLIP, help="of at least a quarter as many frames: mirrored three times")
     parser.add_argument("--frames", type=int, default=100, help="8 or more (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)

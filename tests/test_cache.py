@@ -115,21 +115,41 @@ def test_what_came_about_in_passing_is_kept_unless_somebody_else_is_at_it(folder
         cache.keep(path, b"second")
     assert cache.load_kept(path, bytes) == b"first"
     cache.keep(path, b"third")
-    assert path.read_bytes() == b"third"
+    assert cache.load_kept(path, bytes) == b"third"
     for name in "bcd":
         get(name)
     assert len(list(folder.glob("*.test"))) == 3  # it counts like any other
+
+
+@pytest.mark.parametrize("place", [0, 31, 32, -1])
+def test_an_entry_with_one_wrong_bit_is_made_anew(place: int) -> None:
+    get("a", 1000)
+    path = cache.entry_path("test", "a")
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    assert get("a", 1000)
+    assert not get("a", 1000)
+
+
+def test_who_waits_for_another_too_long_makes_it_and_keeps_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "PATIENCE_S", 0.1)
+    folder.mkdir()
+    with filelock.FileLock(f"{cache.entry_path('test', 'a')}.lock"):
+        assert get("a")
+    assert not list(folder.glob("*.test"))
+    assert get("a")
 
 
 def test_a_disk_that_is_full_makes_once_and_keeps_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A double of the disk."""
     calls = []
 
-    def full(path: Path, data: bytes) -> int:
-        calls.append(path)
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert get("a")
     assert len(calls) == 1
-    assert not list(folder.glob("*.test"))
+    assert not [path for path in folder.iterdir() if path.suffix != ".lock"]

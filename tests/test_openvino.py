@@ -1,6 +1,7 @@
 """The OpenVINO backend: the reference's picture, from the disk without PyTorch, and what it refuses."""
 
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -103,7 +104,9 @@ def test_the_second_process_takes_the_graph_from_the_disk_without_pytorch(tmp_pa
     (entry,) = tmp_path.glob("*.blob")
     assert run_in_a_process(tmp_path)[:2] == (False, samples)
     whole = entry.read_bytes()
-    for damaged in (b"", whole[:10], whole[: len(whole) // 2], b"foreign" * 1000):
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]  # the runtime itself would take it
+    for damaged in (b"", whole[:middle], b"foreign" * 1000, flipped):
         entry.write_bytes(damaged)
         assert run_in_a_process(tmp_path)[:2] == (True, samples)
         assert len(entry.read_bytes()) == len(whole)
@@ -177,6 +180,21 @@ def test_a_backend_that_breaks_falls_back_and_is_logged(monkeypatch: pytest.Monk
     )
     with pytest.raises(vs.Error, match="upscale: ModuleNotFoundError: No module named 'something'"):
         upscale(clip, MODEL, backend="openvino")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "first", "second"),
+    [
+        ({"device": "GPU"}, "device is 'GPU': OpenVINO finds 'CPU' here", "backend 'reference' has"),
+        ({"device": "cpu", "device_index": 1}, "device_index is 1: there are 1 of 'cpu'", "device_index is 1"),
+        ({"device": "cpu", "precision": "f24"}, "precision is 'f24': expected one of 'f32'", "the reference backend has 'f32'"),
+    ],
+)
+def test_where_no_backend_can_the_error_says_why_of_each(arguments: dict[str, object], first: str, second: str) -> None:
+    with pytest.raises(vs.Error) as raised:
+        upscale(clip_of(noise(1), vs.YUV420P8), MODEL, **arguments)  # type: ignore[arg-type]
+    found = re.search(r"no backend can do this \(not 'openvino': (.*); not 'reference': (.*)\)", str(raised.value))
+    assert found is not None and first in found[1] and second in found[2]
 
 
 def test_a_scale_that_differs_is_refused() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import pytest
+import torch
 import vapoursynth as vs
 from conftest import CLIPS, golden, shared
 from numpy.typing import NDArray
@@ -18,7 +19,10 @@ import vs_paragonsr2.backends.openvino as openvino_room
 import vs_paragonsr2.filter as filter_room
 from vs_paragonsr2 import shipped_models, upscale
 from vs_paragonsr2.metrics import psnr_luma
+from vs_paragonsr2.network import ParagonSR2
 from vs_paragonsr2.training.data import read_pairs
+from vs_paragonsr2.training.trainer import save_checkpoint
+from vs_paragonsr2.weights import find_model
 
 MODEL = golden("realtime_x2")
 SHIPPED = [path for (_, scale), path in shipped_models().items() if scale == 2]
@@ -76,9 +80,17 @@ def test_bf16_keeps_the_quality_on_set5(model: Path) -> None:
 
 
 @pytest.mark.parametrize(("gains", "expected"), [(False, "f32"), (True, "bf16")])
-def test_the_default_at_8_bits_is_what_the_processor_gains_by(gains: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_at_8_bits_is_what_the_processor_gains_by(
+    gains: bool, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(openvino_room, "gains_by_bf16", lambda root: gains)
-    assert openvino_room.default_precision("CPU", make_spec(2, (8, 8)).target) == expected
+    target = make_spec(2, (8, 8)).target
+    assert openvino_room.default_precision("CPU", target, find_model(MODEL, 2)) == expected
+    # Where attention sums over many pixels, too many samples are off by more than a code.
+    for name in ("photo.safetensors", "photo.pth"):
+        photo = ParagonSR2("photo", 2)
+        torch.save(photo.state_dict(), tmp_path / name) if name.endswith("pth") else save_checkpoint(photo, tmp_path / name)
+        assert openvino_room.default_precision("CPU", target, find_model(tmp_path / name, 2)) == "f32"
 
 
 @pytest.mark.parametrize(("fmt", "output_format"), [(vs.YUV420P10, None), (vs.YUV420P8, vs.YUV420P10), (vs.GRAYS, None)])
@@ -94,7 +106,8 @@ def test_above_8_bits_float32_is_the_default(fmt: int, output_format: int | None
 @pytest.mark.parametrize(("device", "at_8_bits", "above"), [("GPU.1", "f16", "f32"), ("NPU", "f16", "f16")])
 def test_the_defaults_of_devices_that_are_not_here(device: str, at_8_bits: str, above: str) -> None:
     for bits, expected in ((8, at_8_bits), (10, above), (16, above)):
-        assert openvino_room.default_precision(device, make_spec(2, (8, 8), bits=bits).target) == expected
+        target = make_spec(2, (8, 8), bits=bits).target
+        assert openvino_room.default_precision(device, target, find_model(MODEL, 2)) == expected
 
 
 @with_bf16

@@ -18,6 +18,12 @@ import platformdirs
 
 from .errors import ParagonSR2Error
 
+DIGEST_BYTES = 32
+"""Of the SHA-256 before an entry's data on disk: a compiled graph with a damaged weight loads as well as any."""
+
+PATIENCE_S = 900
+"""For another process that makes the same entry; a TensorRT engine of a large picture takes minutes."""
+
 FOLDER_VARIABLE = "VS_PARAGONSR2_CACHE"
 """An environment variable that names another folder."""
 
@@ -49,7 +55,8 @@ def entry_path(kind: str, *decides: object) -> Path:
 def load_or_make[T](path: Path, load: Callable[[bytes], T], make: Callable[[], tuple[T, bytes]]) -> T:
     """Read an entry, or make and keep it; of several processes that need it at once, one makes it.
 
-    A file that ``load`` raises at, truncated or foreign, is made anew. Where the folder cannot be written, nothing is kept.
+    A file that is damaged, or that ``load`` raises at, is made anew. Where the folder cannot be written, nothing is kept, nor where
+    another process has been at it for ``PATIENCE_S``: it may never end.
 
     Raises:
         ParagonSR2Error: an environment variable for the folder's bounds is no whole number of 0 or more.
@@ -61,7 +68,7 @@ def load_or_make[T](path: Path, load: Callable[[bytes], T], make: Callable[[], t
     lock = filelock.FileLock(f"{path}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = lock.acquire()
+        held = lock.acquire(timeout=PATIENCE_S)
     except OSError:
         return make()[0]
     with held:
@@ -86,9 +93,13 @@ def keep(path: Path, data: bytes) -> None:
 
 
 def load_kept[T](path: Path, load: Callable[[bytes], T]) -> T | None:
-    """Read an entry; None where there is none, or ``load`` raises at it."""
+    """Read an entry; None where there is none, its bytes are not those that were kept, or ``load`` raises at them."""
     try:
-        found = load(path.read_bytes())
+        content = path.read_bytes()
+        digest, data = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+        if hashlib.sha256(data).digest() != digest:
+            return None
+        found = load(data)
     except Exception:  # whatever a runtime makes of a damaged file
         return None
     with suppress(OSError):
@@ -109,7 +120,14 @@ def _limits() -> tuple[int, int]:
 def _write(path: Path, data: bytes, most_bytes: int, most_entries: int) -> None:
     """Write an entry, and remove those that nobody has read for longest until it fits; it stays itself in any case."""
     part = path.with_suffix(".part")
-    part.write_bytes(data)
+    try:
+        with part.open("wb") as file:
+            file.write(hashlib.sha256(data).digest() + data)
+            file.flush()
+            os.fsync(file.fileno())  # else a crash can leave a name with nothing behind it
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
     part.replace(path)
     others = [entry for entry in entries(path.parent) if entry.path != path]
     for entry in excess(others, max_bytes=most_bytes - len(data), max_entries=most_entries - 1):

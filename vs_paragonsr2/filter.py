@@ -191,20 +191,27 @@ class Upscaler:
         return self._options.num_streams
 
     def open_first_that_works(self, backends: Sequence[str], why: str) -> int:
-        """``open`` with the first of the backends that can; log which, and what kept those before it."""
+        """``open`` with the first of the backends that can; log which, and what kept those before it.
+
+        Raises ParagonSR2Error with all that kept them, where none can.
+        """
         wanted = self._options
-        reasons = [why] if why else []
+        faults: dict[str, str] = {}
+        last: Exception | None = None
         for name in backends:
             self._options = replace(wanted, backend=name)
             try:
                 streams = self.open()
             except Exception as error:  # a runtime that is half installed fails in many ways
-                if name == backends[-1]:
-                    raise  # what ails more than one backend, the last one says too
-                fault = str(error) if isinstance(error, ParagonSR2Error) else f"{type(error).__name__}: {error}"
-                reasons.append(f"not {name!r}: {fault}")
+                last = error
+                faults[name] = str(error) if isinstance(error, ParagonSR2Error) else f"{type(error).__name__}: {error}"
             else:
                 break
+        reasons = [f"not {name!r}: {fault}" for name, fault in faults.items()]
+        if len(faults) == len(backends):
+            same = len(set(faults.values())) == 1  # as of a damaged checkpoint
+            raise ParagonSR2Error(faults[backends[0]] if same else f"no backend can do this ({'; '.join(reasons)})") from last
+        reasons = [why, *reasons] if why else reasons
         _log_once(f"upscale: backend {name!r}" + (f" ({'; '.join(reasons)})" if reasons else ""))
         return streams
 

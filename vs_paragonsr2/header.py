@@ -26,14 +26,24 @@ def scale_in_header(path: Path) -> int | None:
 
     A file that says one may be wrong in all else: :func:`~.checkpoint.load_network` decides.
     """
+    return _scale_of(_shapes(path))
+
+
+def attention_in_header(path: Path) -> bool | None:
+    """Whether a safetensors file's network has attention, by its header alone; None where it is no such file."""
+    shapes = _shapes(path)
+    return any(part.endswith("attn") for name in shapes for part in name.split(".")) if shapes else None
+
+
+def _shapes(path: Path) -> dict[str, Sequence[int]]:
+    """Of the tensors of a safetensors file; none where it is no such file."""
     import safetensors  # here, for a machine that has PyTorch alone
 
     try:
         with safetensors.safe_open(path, "numpy") as file:
-            shapes = unwrapped({name: file.get_slice(name).get_shape() for name in file.keys()})  # noqa: SIM118  it is no dict
+            return unwrapped({name: file.get_slice(name).get_shape() for name in file.keys()})  # noqa: SIM118  it is no dict
     except (safetensors.SafetensorError, OSError, ValueError):
-        return None
-    return _scale_of(shapes)
+        return {}
 
 
 def _scale_of(shapes: Mapping[str, Sequence[int]]) -> int | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .arguments import checkpoint_file
 from .errors import ParagonSR2Error
-from .header import scale_in_header
+from .header import attention_in_header, scale_in_header
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -126,3 +126,17 @@ def _scale_in(path: Path, sha256: str) -> int:
 
         scale = load_network(path).scale
     return scale
+
+
+@lru_cache(maxsize=64)
+def sees_whole_picture(model: Model) -> bool:
+    """Whether the model's network has attention, so that an output can depend on every input.
+
+    Raises ParagonSR2Error for a bad file.
+    """
+    found = attention_in_header(model.path)
+    if found is None:
+        from .checkpoint import load_network
+
+        found = load_network(model.path).window is not None
+    return found

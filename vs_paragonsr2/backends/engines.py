@@ -1,6 +1,5 @@
 """Engines of TensorRT: from a graph to a file's bytes by Torch-TensorRT, and from those to a program on a card."""
 
-import hashlib
 import logging
 import re
 import tempfile
@@ -172,22 +171,6 @@ def _silence() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
-
-
-MAGIC = b"paragonsr2 engine 1\n"
-
-
-def pack(engine: bytes) -> bytes:
-    """An engine as it is kept in a file."""
-    return MAGIC + hashlib.sha256(engine).digest() + engine
-
-
-def unpack(data: bytes) -> bytes:
-    """The engine in a file. Raises EngineError for a file that is none, or not whole."""
-    digest, engine = data[len(MAGIC) : len(MAGIC) + 32], data[len(MAGIC) + 32 :]
-    if not data.startswith(MAGIC) or hashlib.sha256(engine).digest() != digest:
-        raise EngineError("an engine's file is not whole, or none")
-    return engine
 
 
 class Engine:

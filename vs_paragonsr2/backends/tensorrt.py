@@ -18,7 +18,7 @@ from ..tiling import tile_spec
 from .base import Request, check_scale
 from .devices import device_name as device_name
 from .devices import driver_version, lane_on, memory_errors, torch_devices
-from .engines import SETTINGS, Engine, EngineError, EngineGraph, Runtime, build_engine, installed_runtime, pack, unpack
+from .engines import SETTINGS, Engine, EngineError, EngineGraph, Runtime, build_engine, installed_runtime
 from .lanes import FrameLane, LanesSession, open_fitting, spread
 from .planes import Layout
 from .switch import SwitchingSession
@@ -47,7 +47,7 @@ def open_session(request: Request) -> SwitchingSession:
     build = partial(open_engines, request, devices, precision, runtime)
     largest = next(sizes_of(request.spec, loaded(request.model, options.alpha), options.tile_size))
     paths = [engine_path(request, largest, precision, runtime, device) for device in devices]
-    if options.wait or all(load_kept(path, unpack) is not None for path in paths):
+    if options.wait or all(load_kept(path, bytes) is not None for path in paths):
         session = with_exact(build(), request, devices)
         session.notes.append(runtime.name)
         return session
@@ -84,7 +84,7 @@ def open_engines(request: Request, devices: Sequence[torch.device], precision: s
         )
         for device, path in paths.items():
             if (kernels := engines[device].new_kernels()) is not None:
-                keep(kernels_path(path), pack(kernels))
+                keep(kernels_path(path), kernels)
         return session
 
     return open_fitting(sizes_of(request.spec, network, options.tile_size), build, options.memory_limit)
@@ -103,14 +103,14 @@ def load_engine(path: Path, graph: EngineGraph, runtime: Runtime) -> Engine:
 
     def make() -> tuple[bytes, bytes]:
         data = build_engine(graph)
-        return data, pack(data)
+        return data, data
 
-    kernels = load_kept(kernels_path(path), unpack)
+    kernels = load_kept(kernels_path(path), bytes)
     try:
-        return Engine(load_or_make(path, unpack, make), graph, runtime, kernels)
+        return Engine(load_or_make(path, bytes, make), graph, runtime, kernels)
     except EngineError:
         path.unlink(missing_ok=True)
-    return Engine(load_or_make(path, unpack, make), graph, runtime, kernels)
+    return Engine(load_or_make(path, bytes, make), graph, runtime, kernels)
 
 
 def kernels_path(path: Path) -> Path:

@@ -86,6 +86,8 @@ class TrainDataset:
     use_rot: bool = True
     drawn_prob: float = 0.0
     """Ours: share of the patches without degradation that are drawn (see ``drawings.py``)."""
+    pattern_prob: float = 0.0
+    """Ours: share of the patches without degradation that are patterns of single pixels, likewise."""
     shrink_prob: float = 0.0
     """Ours: share of the patches without degradation that are cut from a tile made smaller, so that they show finer detail."""
     stretch_prob: float = 0.0
@@ -261,8 +263,8 @@ def _check_values(config: TrainingConfig) -> None:
         raise ParagonSR2Error(f"train.span is {train.span}: expected a limit above 0, a share from 0 to 1 and every from 1 up")
     if not train.losses:
         raise ParagonSR2Error("train.losses is empty: expected at least one loss")
-    for key, share in (("drawn_prob", data.drawn_prob), ("shrink_prob", data.shrink_prob), ("stretch_prob", data.stretch_prob)):
-        if not 0 <= share <= 1:
+    for key in ("drawn_prob", "pattern_prob", "shrink_prob", "stretch_prob"):
+        if not 0 <= (share := getattr(data, key)) <= 1:
             raise ParagonSR2Error(f"datasets.train.{key} is {share}: expected 0 to 1")
     if data.degradation:
         _check_degradation(data.degradation, data.lq_size)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import ParagonSR2Error
 from .config import TrainDataset
 from .degradations import SequencePool
-from .drawings import drawing
+from .drawings import drawing, pattern
 from .shards import Picture, Tile, Tiles, find_shards, reduce_bicubic
 
 STRETCH = (0.5, 2.5)
@@ -70,6 +70,8 @@ class PatchSampler:
         if self.options.drawn_prob and rng.random() < self.options.drawn_prob:
             high = drawing(self.scale * (self.options.lq_size + DRAWN_ROOM), rng)
             return self._cut(Tile(reduce_bicubic(high, self.scale), high), rng)
+        if self.options.pattern_prob and rng.random() < self.options.pattern_prob:
+            return pattern(self.options.lq_size, self.scale, rng)
         tile = self.tiles[int(rng.integers(len(self.tiles)))]
         if self.options.shrink_prob and rng.random() < self.options.shrink_prob:
             tile = self._shrunk(tile, rng)

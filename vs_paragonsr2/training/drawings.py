@@ -1,15 +1,18 @@
-"""Drawn pictures for the training data: stripes, shapes and letters of full contrast, which photographs hardly have.
+"""Drawn pictures for the training data: stripes, shapes and letters of full contrast, which photographs hardly have, and patterns
+of single pixels, which no reduced picture has.
 
 A network that has seen photographs alone does not know what to do with them: products of features that are large together nowhere
-else leave the range that the layers behind them were trained for, and whole regions of zebras or captions go wrong.
+else leave the range that the layers behind them were trained for. Whole regions of zebras or captions go wrong, and of a
+chequered or dithered one nothing is left.
 """
 
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from .shards import Picture
+from .shards import Picture, Tile
 
 FINER = 2
 """Drawn so much larger and reduced, for smooth edges."""
@@ -17,6 +20,12 @@ JAGGED_SHARE = 0.25
 """Of drawings whose edges are left as they are."""
 LETTERS = [chr(code) for code in range(33, 127)]
 
+LEAST_CONTRAST = 96
+"""Of a pattern's two colours, in codes: below, photographs have such too."""
+BAYER = np.array([[0, 2], [3, 1]])
+"""Order in which ordered dithering lights the four pixels of a square, and the four squares of a larger one."""
+
+type Mask = NDArray[np.bool_]
 type Colour = tuple[int, int, int]
 type Draw = Callable[[ImageDraw.ImageDraw, int, np.random.Generator], None]
 
@@ -78,3 +87,39 @@ def _letters(draw: ImageDraw.ImageDraw, side: int, rng: np.random.Generator) -> 
 
 
 SHAPES: list[Draw] = [_stripes, _polygon, _ellipse, _lines, _letters]
+
+
+def pattern(side: int, scale: int, rng: np.random.Generator) -> Tile:
+    """Two colours in a pattern of single pixels, (side, side, 3), uint8, whose large picture has a square for each pixel."""
+    if rng.random() < 0.5:
+        first, second = np.zeros(3, np.uint8), np.full(3, 255, np.uint8)
+    else:
+        first = rng.integers(256, size=3, dtype=np.uint8)
+        second = first + rng.integers(LEAST_CONTRAST, 256 - LEAST_CONTRAST, size=3, dtype=np.uint8)  # modulo 256
+    mask = pixel_mask(side, rng)
+    if rng.random() < 0.3:
+        y, x = rng.integers(side, size=2)
+        mask[:y, :x] = False
+    low = np.where(mask[..., None], second, first)
+    return Tile(low, low.repeat(scale, 0).repeat(scale, 1))
+
+
+def pixel_mask(side: int, rng: np.random.Generator) -> Mask:
+    """(side, side): a small tile repeated, as in chequers and lines of a pixel, or shades that are dithered or drawn by chance."""
+    kind = int(rng.integers(4))
+    if kind == 0:
+        height, width = rng.choice((1, 2, 2, 3, 4), 2)
+        tile = rng.random((height, width)) < 0.5
+        tile[0, 0] = not tile[-1, -1]
+        return np.tile(tile, (-(-side // height), -(-side // width)))[:side, :side]
+    few = Image.fromarray(rng.integers(256, size=(3, 3), dtype=np.uint8))
+    shades = few.resize((side, side), Image.Resampling.BICUBIC)
+    if kind == 1:
+        return np.array(shades.convert("1", dither=Image.Dither.FLOYDSTEINBERG))
+    if kind == 2:
+        return np.asarray(shades) > rng.integers(255, size=(side, side))
+    order = BAYER
+    for _ in range(int(rng.integers(3))):
+        order = np.block([[4 * order + step for step in row] for row in BAYER])
+    repeats = -(-side // len(order))
+    return np.asarray(shades) > np.tile((order + 0.5) * (255 / order.size), (repeats, repeats))[:side, :side]

@@ -1,7 +1,7 @@
 """Keeping a network's features within what half precision holds, whatever picture comes.
 
-Photographs never show what a product of features does with white noise, and half precision ends at 65,504. So a small picture of
-noise goes through the network now and then, and what exceeds a limit there is made part of the loss.
+Photographs never show what a product of features does with white noise or a chequered area, and half precision ends at 65,504. So a
+small picture of such goes through the network now and then, and what exceeds a limit there is made part of the loss.
 """
 
 import math
@@ -14,17 +14,20 @@ from torch import Tensor, nn
 
 from ..network import ParagonSR2
 from ..network.blocks import LayerScale, StreamBlock
+from .drawings import pixel_mask
 
 SIDE = 48
-"""Of a picture of noise in pixels: much less than a batch, and little less than what a pixel of Stream sees."""
+"""Of such a picture in pixels: much less than a batch, and little less than what a pixel of Stream sees."""
 
 
 def harsh_picture(rng: np.random.Generator, side: int = SIDE, beyond: float = 0.75) -> Tensor:
-    """(1, 3, side, side): black and white pixels, or such of the eight pure colours, at random.
+    """(1, 3, side, side): black and white pixels, or such of the eight pure colours, in a pattern or at random.
 
     Black can be as low as ``-beyond`` and white as high as ``1 + beyond``: YUV holds such.
     """
-    pixels = rng.integers(0, 2, (1, int(rng.choice((1, 3))), side, side)).astype(np.float32)
+    count = int(rng.choice((1, 3)))
+    masks = rng.random((count, side, side)) < 0.5 if rng.random() < 0.5 else [pixel_mask(side, rng) for _ in range(count)]
+    pixels = np.asarray(masks, np.float32)[None]
     least, most = -rng.uniform(0, beyond), 1 + rng.uniform(0, beyond)
     return torch.from_numpy(pixels * np.float32(most - least) + np.float32(least)).expand(1, 3, side, side)
 
@@ -48,8 +51,8 @@ def excess(network: ParagonSR2, picture: Tensor, limit: float) -> Tensor:
 
 
 @torch.no_grad()
-def balance(network: ParagonSR2, limit: float, pictures: int = 16, side: int = 96) -> None:
-    """Give Stream's products, and what its LayerScales scale, the range below ``limit`` for pictures of noise, in place.
+def balance(network: ParagonSR2, limit: float, pictures: int = 48, side: int = 96) -> None:
+    """Give Stream's products, and what its LayerScales scale, the range below ``limit`` for harsh pictures, in place.
 
     One factor of a product gets smaller by a power of two and the convolution behind it larger, and likewise that convolution and
     its LayerScale: so not even a rounding differs in float32, save where the block clamps the product.
