@@ -22,7 +22,9 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from vs_paragonsr2.backends.reference import default_device
+from vs_paragonsr2.backends import Options
+from vs_paragonsr2.backends.devices import torch_devices
+from vs_paragonsr2.backends.reference import default_device, exact_float32
 from vs_paragonsr2.errors import ParagonSR2Error
 from vs_paragonsr2.evaluation import report
 from vs_paragonsr2.evaluation.crops import side_by_side
@@ -44,8 +46,9 @@ def main() -> None:
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / CARD).unlink(missing_ok=True)
-    device = torch.device(arguments.device)
     try:
+        (device,) = torch_devices(Options(backend="reference", device=arguments.device))
+        exact_float32(device)
         upscalers = open_upscalers(arguments.models, arguments.scale, device, half=arguments.half)
         evaluation = Evaluation(upscalers, arguments.scale, device, arguments.out, arguments.card_picture)
         sets = [evaluation.pictures(folder) for folder in arguments.data]

@@ -10,14 +10,17 @@ import argparse
 import ctypes
 import signal
 import sys
+from datetime import timedelta
 from pathlib import Path
 
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vs_paragonsr2.backends import Options
+from vs_paragonsr2.backends.devices import torch_devices
+from vs_paragonsr2.backends.reference import default_device
 from vs_paragonsr2.errors import ParagonSR2Error
 from vs_paragonsr2.training import trainer
-from vs_paragonsr2.training.config import load_config
+from vs_paragonsr2.training.config import ValDataset, load_config
 
 
 def main() -> None:
@@ -26,7 +29,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; a run found there is resumed")
     parser.add_argument("--train-data", type=Path, nargs="+", help="in place of datasets.train.dataroot_gt")
     parser.add_argument("--val-data", type=Path, help="in place of datasets.val.dataroot")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default=default_device(), help="cpu or cuda")
     arguments = parser.parse_args()
     try:
         finished = train(arguments)
@@ -64,9 +67,10 @@ def train(arguments: argparse.Namespace) -> bool:
     config = load_config(arguments.config)
     if arguments.train_data:
         config.datasets.train.dataroot_gt = arguments.train_data
-    if arguments.val_data and config.datasets.val:
-        config.datasets.val.dataroot = arguments.val_data
-    run = trainer.Trainer(config, arguments.out, torch.device(arguments.device))
+    if arguments.val_data:
+        config.datasets.val = ValDataset(dataroot=arguments.val_data)
+    (device,) = torch_devices(Options(backend="torch", device=arguments.device))
+    run = trainer.Trainer(config, arguments.out, device)
     stop_on_signals(run)
     columns = (
         TextColumn("{task.description}"),
@@ -82,15 +86,18 @@ def train(arguments: argparse.Namespace) -> bool:
             bar.update(task, completed=progress.step, rate=progress.steps_per_second, loss=progress.loss)
             if progress.psnr is not None:
                 bar.update(task, psnr=f"{progress.psnr:.3f} dB")
-            if bar.disable and progress.psnr is not None:
-                print(
-                    f"step {progress.step}  loss {progress.loss:.5f}  {progress.psnr:.3f} dB"
-                    f"  {progress.steps_per_second:.1f} steps/s",
-                    flush=True,
-                )
+            if bar.disable and (progress.psnr is not None or not run.pairs):
+                print(line(progress, config.train.total_iter), flush=True)
 
         run.run(report)
     return run.step == config.train.total_iter
+
+
+def line(progress: trainer.Progress, total: int) -> str:
+    """What is said of a step where there is no terminal for a bar."""
+    measured = "" if progress.psnr is None else f"  {progress.psnr:.3f} dB"
+    remaining = timedelta(seconds=round((total - progress.step) / progress.steps_per_second))
+    return f"step {progress.step}  loss {progress.loss:.5f}{measured}  {progress.steps_per_second:.1f} steps/s  {remaining} to go"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from torch import Tensor
 from vs_paragonsr2 import ParagonSR2Error, load_network
 from vs_paragonsr2.colour import Colorimetry, Matrix, Range, Siting
 from vs_paragonsr2.evaluation.crops import detailed_place, side_by_side
-from vs_paragonsr2.evaluation.figures import Measured, SetFigures, compare_luma, compare_pictures, ssimulacra2
+from vs_paragonsr2.evaluation.figures import MOST_PSNR, Measured, SetFigures, compare_luma, compare_pictures, ssimulacra2
 from vs_paragonsr2.evaluation.pictures import measure_pictures, read_pictures
 from vs_paragonsr2.evaluation.report import rows
 from vs_paragonsr2.evaluation.upscalers import open_upscalers, upscale_picture
@@ -204,7 +204,7 @@ def test_luma_of_video_is_compared_as_it_is(matrix: Matrix, range_: Range) -> No
     high = [plane.repeat(2, 0).repeat(2, 1) for plane in low]
     scene = scene_of([high], [low], Colorimetry(matrix, range_, Siting.LEFT))
     (measured,) = measure_scene(scene, scene.low(), {"nearest": Nearest()}, 2, CPU)
-    assert measured.figures["nearest"]["psnr"] == float("inf")
+    assert measured.figures["nearest"]["psnr"] == MOST_PSNR
     assert measured.figures["nearest"]["ssim"] == pytest.approx(1)
 
 
@@ -257,10 +257,14 @@ def test_clips_say_what_they_are_and_are_cropped_to_whole_pixels() -> None:
 
 def test_a_folder_of_frames_is_a_clip(tmp_path: Path) -> None:
     for number in range(3):
-        Image.fromarray(np.full((34, 50, 3), 50 * number, np.uint8)).save(tmp_path / f"{number}.png")
+        Image.fromarray(np.full((34, 50, 3), 30 * number, np.uint8)).save(tmp_path / f"{number}.png")
     scene = read_scene(tmp_path, 2, 2)
     assert [frame[0].shape for frame in scene.high()] == [(32, 48)] * 2
-    assert [int(frame[0][0, 0]) for frame in scene.low()] == [16, round(16 + 50 * 219 / 255)]
+    assert [int(frame[0][0, 0]) for frame in scene.low()] == [16, round(16 + 30 * 219 / 255)]
+    for number in (9, 10):  # whatever the number of digits
+        Image.fromarray(np.full((34, 50, 3), 10 * number, np.uint8)).save(tmp_path / f"{number}.png")
+    lumas = [int(frame[0][0, 0]) for frame in read_scene(tmp_path, 2, 5).high()]
+    assert lumas == sorted(lumas) and len(set(lumas)) == 5
     (tmp_path / "empty").mkdir()
     with pytest.raises(ParagonSR2Error, match="no .png is there"):
         next(read_scene(tmp_path / "empty", 2, 2).high())

@@ -60,7 +60,7 @@ def test_bf16_is_within_a_code_at_8_bits(model: Path) -> None:
 @pytest.mark.parametrize("model", SHIPPED, ids=lambda path: path.stem)
 def test_bf16_keeps_the_quality_on_set5(model: Path) -> None:
     """Needs shared/data/test/Set5. One session for all pictures: on a canvas, their edges repeated."""
-    pairs = list(read_pairs(shared("data/test/Set5/x2")))
+    pairs = list(read_pairs(shared("data/test/Set5/x2"), 2))
     side = max(max(pair.low.shape) for pair in pairs)
     canvases = []
     for pair in pairs:

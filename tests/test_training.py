@@ -15,7 +15,6 @@ import average
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 import yaml
 from bootstrap import ROOT
 from conftest import golden
@@ -25,7 +24,7 @@ from vs_paragonsr2 import ParagonSR2Error, load_network
 from vs_paragonsr2.network import ParagonSR2, Variant
 from vs_paragonsr2.training.config import TrainDataset, load_config
 from vs_paragonsr2.training.data import Ahead, PatchSampler, read_pairs, stretched
-from vs_paragonsr2.training.drawings import drawing
+from vs_paragonsr2.training.drawings import drawing, pixel_mask
 from vs_paragonsr2.training.losses import LOSSES
 from vs_paragonsr2.training.shards import Tiles, find_shards, reduce_bicubic
 from vs_paragonsr2.training.start import leave_linear_regime, start_from
@@ -85,21 +84,30 @@ def test_the_share_of_drawn_patches(shard: Path, share: float, least: int, most:
     assert least <= drawn <= most
 
 
-@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 50, 110), (1.0, 140, 160)])
-def test_patches_of_tiles_made_smaller(tmp_path: Path, share: float, least: int, most: int) -> None:
-    """The tile is a ramp of three codes a pixel, which gets steeper, twice as steep at most where a patch is half a tile."""
-    ramp = np.broadcast_to((np.arange(64, dtype=np.uint8) * 3)[:, None, None], (64, 64, 3))
-    batches = [sampler(write_shard(tmp_path / "ramp.tar", [ramp]), shrink_prob=share).sample(step) for step in range(20)]
-    steeper = 0
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 50, 110), (1.0, 160, 160)])
+def test_the_share_of_patterns(shard: Path, share: float, least: int, most: int) -> None:
+    """They have two colours, far from each other, and a square for each pixel."""
+    batches = [sampler(shard, pattern_prob=share).sample(step) for step in range(20)]
+    found = 0
     for low, high in (pair for batch in batches for pair in zip(*batch, strict=True)):
-        assert low.shape == (3, 16, 16) and high.shape == (3, 32, 32)
-        pixels = high.float()[:, 2:-2, 2:-2]
-        slope = max(float(pixels.diff(dim=axis).mean().abs()) for axis in (1, 2))
-        assert 2.95 < slope < 6.3
-        steeper += slope > 3.05
-        reduced = F.avg_pool2d(high.float(), 2)
-        assert (reduced - low.float())[:, 2:-2, 2:-2].abs().max() <= 1
-    assert least <= steeper <= most
+        colours = torch.unique(low.flatten(1), dim=1).T.int()
+        if len(colours) <= 2:
+            found += 1
+            assert torch.equal(high, low.repeat_interleave(2, 1).repeat_interleave(2, 2))
+            assert (colours[0] - colours[-1]).abs().min() >= 96 or len(colours) == 1
+    assert least <= found <= most
+
+
+@pytest.mark.parametrize("side", [8, 17, 48])
+def test_masks_of_pixels_are_the_generators_alone_and_hold_the_finest(side: int) -> None:
+    masks = [pixel_mask(side, np.random.default_rng(seed)) for seed in range(800)]
+    for seed, mask in enumerate(masks[:50]):
+        assert mask.shape == (side, side) and mask.dtype == bool
+        np.testing.assert_array_equal(mask, pixel_mask(side, np.random.default_rng(seed)))
+    rows = np.broadcast_to(np.arange(side)[:, None] % 2 == 0, (side, side))
+    chequers = rows ^ rows.T
+    for finest in (rows, rows.T, chequers):
+        assert any(np.array_equal(mask, finest) or np.array_equal(mask, ~finest) for mask in masks)
 
 
 @pytest.mark.parametrize("side", [8, 17, 31])
@@ -148,7 +156,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, shard: 
     span = {"span": {"limit": 1, "share": 0.1, "every": 2}} if ours else {}
     path = config_file(tmp_path, shard, 20, optim_g={"type": optimiser}, **span)
     tree = yaml.safe_load(path.read_text())
-    tree["datasets"]["train"] |= {"drawn_prob": 0.3, "shrink_prob": 0.3, "stretch_prob": 0.3} if ours else {}
+    tree["datasets"]["train"] |= {"drawn_prob": 0.3, "pattern_prob": 0.3, "stretch_prob": 0.3} if ours else {}
     path.write_text(yaml.safe_dump(tree))
     config = load_config(path)
     whole = Trainer(config, tmp_path / "whole", CPU)
@@ -189,7 +197,7 @@ def test_a_state_without_the_newer_keys_goes_on(tmp_path: Path, shard: Path) -> 
     Trainer(config, tmp_path / "run", CPU).run(lambda progress: None)
     path = tmp_path / "run/state.pt"
     state = torch.load(path, weights_only=True)
-    for key in ("drawn_prob", "shrink_prob", "stretch_prob"):
+    for key in ("drawn_prob", "pattern_prob", "stretch_prob"):
         del state["config"]["datasets.train"][key]
     torch.save(state, path)
     assert Trainer(config, tmp_path / "run", CPU).step == 2
@@ -349,7 +357,9 @@ def test_batches_come_ahead_of_time_in_their_order(shard: Path) -> None:
         ({"network_g": {"type": "paragonsr2_realtime", "scale": 4}}, "network_g.scale is 4: expected the file's scale, 2"),
         ({"train": 7}, "train is 7: expected keys and values"),
         ({"datasets": {"train": {"dataroot_gt": ".", "drawn_prob": 2}}}, "train.drawn_prob is 2.0: expected 0 to 1"),
-        ({"datasets": {"train": {"dataroot_gt": ".", "shrink_prob": 1.5}}}, "train.shrink_prob is 1.5: expected 0 to 1"),
+        ({"datasets": {"train": {"dataroot_gt": ".", "lq_size": 4}}}, "train.lq_size is 4: expected 8 or more"),
+        ({"datasets": {"train": {"dataroot_gt": ".", "pattern_prob": -0.1}}}, "train.pattern_prob is -0.1: expected 0 to 1"),
+        ({"train": {"total_iter": 5, "start": {"pre_activation_std": 0}}}, "pre_activation_std is 0.0: expected a number above 0"),
         ({"datasets": {"train": {"dataroot_gt": ".", "stretch_prob": -1}}}, "train.stretch_prob is -1.0: expected 0 to 1"),
     ],
 )
@@ -457,12 +467,12 @@ def test_small_and_damaged_pictures(tmp_path: Path, shard: Path) -> None:
     shard.write_bytes(data[:700])
     with pytest.raises(ParagonSR2Error, match="train-00.tar: "):
         Tiles([shard], scale=2, side=32, memory_bytes=0)
-    with pytest.raises(ParagonSR2Error, match="no .tar shard is there"):
+    with pytest.raises(ParagonSR2Error, match="no .tar shard is at .*none"):
         find_shards([tmp_path / "nowhere"])
 
 
 def test_no_data_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ParagonSR2Error, match="no .tar shard is there"):
+    with pytest.raises(ParagonSR2Error, match="no .tar shard is at .*none"):
         Trainer(load_config(config_file(tmp_path, tmp_path / "none", 1)), tmp_path / "run", CPU)
 
 
@@ -501,7 +511,41 @@ def test_a_signal_ends_the_run_with_all_of_it_saved(tmp_path: Path, shard: Path,
 
 def test_a_test_set_without_pairs_is_named(tmp_path: Path) -> None:
     with pytest.raises(ParagonSR2Error, match="no NAME_lr.png beside a NAME_hr.png"):
-        read_pairs(tmp_path)
+        read_pairs(tmp_path, 2)
+    Image.new("RGB", (20, 16)).save(tmp_path / "a_lr.png")
+    with pytest.raises(ParagonSR2Error, match="a_lr.png, a_hr.png: no two pictures"):
+        read_pairs(tmp_path, 2)
+    Image.new("RGB", (40, 32)).save(tmp_path / "a_hr.png")
+    with pytest.raises(ParagonSR2Error, match="scale is 4: the pictures of .*a have 20x16 and 40x32"):
+        read_pairs(tmp_path, 4)
+    assert [pair.name for pair in read_pairs(tmp_path, 2)] == ["a"]
+
+
+def test_of_several_places_each_has_shards(tmp_path: Path, shard: Path) -> None:
+    assert find_shards([shard, tmp_path]) == [shard, shard]
+    missing = tmp_path / "missing"
+    with pytest.raises(ParagonSR2Error, match=f"no .tar shard is at {missing}"):
+        find_shards([shard, missing])
+
+
+def test_a_run_whose_weights_are_lost_keeps_what_was_saved(tmp_path: Path, shard: Path) -> None:
+    config = load_config(config_file(tmp_path, shard, 6))
+    run = Trainer(config, tmp_path / "run", CPU)
+    run.stop()
+    run.run(lambda progress: None)
+    saved = (tmp_path / "run/state.pt").read_bytes()
+    with torch.no_grad():
+        run.network.conv_in.weight[0, 0, 0, 0] = torch.nan
+    run.stop()
+    with pytest.raises(ParagonSR2Error, match="the weights are not finite at step 2: lower train.optim_g.lr"):
+        run.run(lambda progress: None)
+    assert (tmp_path / "run/state.pt").read_bytes() == saved
+    with (tmp_path / "run/log.jsonl").open("a") as log:
+        log.write('{"step": 2, "lo')  # as a run that was killed leaves it
+    again = Trainer(config, tmp_path / "run", CPU)
+    again.run(lambda progress: None)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert again.step == 6 and steps[-1] == 6
 
 
 def test_the_average_of_checkpoints_lies_between_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,13 @@ def test_balanced_products_are_smaller_and_the_picture_is_the_same() -> None:
     assert torch.equal(network(picture), before)
 
 
+def test_a_network_that_computes_nothing_can_be_balanced() -> None:
+    network = network_of_large_products(0, 0)
+    before = deepcopy(network.state_dict())
+    balance(network, limit=1.0, pictures=2)
+    torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
+
+
 def test_the_average_of_a_network_and_itself_balanced_is_the_network() -> None:
     network = network_of_large_products(20, 0.01)
     picture = harsh_picture(np.random.default_rng(0))

@@ -48,12 +48,19 @@ def open_session(request: Request) -> "ReferenceSession":
     (device,) = torch_devices(request.options)
     if request.options.precision not in (None, "f32"):
         raise ParagonSR2Error(f"precision is {request.options.precision!r}: the reference backend has 'f32'")
-    if device.type == "cuda":
-        # PyTorch's default, TF32, has ten bits of mantissa. The switch is the process's own, so it is set once and for all.
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
+    exact_float32(device)
     network = network_on(request.model, request.options.alpha, device)
     return ReferenceSession(network, request.spec, device, request.options.num_streams)
+
+
+def exact_float32(device: torch.device) -> None:
+    """Have a CUDA device compute in float32 what is float32: PyTorch's default, TF32, has ten bits of mantissa.
+
+    The switch is the process's own, so it is set once and for all.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
 
 
 @lru_cache(maxsize=4)

@@ -37,6 +37,10 @@ FIGURES = {
 }
 
 
+MOST_PSNR = 100.0
+"""In dB, for equal pictures too, as the black frames before a clip: a mean with infinity says nothing."""
+
+
 class Measured(NamedTuple):
     """One picture or frame by every upscaler."""
 
@@ -81,7 +85,7 @@ def compare_luma(a: NDArray[Any], b: NDArray[Any]) -> Figures:
     ssim = structural_similarity(  # in float32, which is three times as fast and right to seven digits
         a.astype(np.float32), b.astype(np.float32), data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
-    return {"psnr": psnr(a.astype(np.float64), b.astype(np.float64)), "ssim": float(ssim)}
+    return {"psnr": min(psnr(a.astype(np.float64), b.astype(np.float64)), MOST_PSNR), "ssim": float(ssim)}
 
 
 def compare_pictures(picture: Picture, original: Picture, crop: int) -> Figures:

@@ -20,13 +20,7 @@ def read_pictures(folder: Path, scale: int) -> Iterator[Pair]:
 
     A folder with a ``NAME_lr.png`` has pairs. Raises ParagonSR2Error where there is no picture, or a pair has another scale.
     """
-    pairs = read_pairs(folder) if any(folder.glob("*_lr.png")) else _reduced(folder, scale)
-    for pair in pairs:
-        height, width = pair.low.shape[:2]
-        if pair.high.shape[:2] != (height * scale, width * scale):
-            sizes = f"{width}x{height} and {pair.high.shape[1]}x{pair.high.shape[0]}"
-            raise ParagonSR2Error(f"scale is {scale}: the pictures of {folder / pair.name} have {sizes}")
-        yield pair
+    yield from read_pairs(folder, scale) if any(folder.glob("*_lr.png")) else _reduced(folder, scale)
 
 
 def _reduced(folder: Path, scale: int) -> Iterator[Pair]:

@@ -4,6 +4,7 @@ Planes stay planes: the original's own luma is the reference, in code values, an
 Matrix and range are the clip's, as the filter would read them. One frame of each kind is in memory at a time.
 """
 
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -197,8 +198,13 @@ def _probe(path: Path) -> tuple[Colorimetry, Fraction]:
     return reader.read({"_Matrix": int(frame.colorspace), **full}), rate
 
 
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """For sorting: 10 comes after 9, however many digits the names have."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+
+
 def _read_folder(folder: Path) -> Iterator[Frame]:
-    paths = sorted(folder.glob("*.png"))
+    paths = sorted(folder.glob("*.png"), key=_by_number)
     if not paths:
         raise ParagonSR2Error(f"{folder}: no .png is there")
     for path in paths:

@@ -15,6 +15,9 @@ from .losses import LOSSES
 
 PREFIX = "paragonsr2_"
 
+LEAST_PATCH = 8
+"""Pixels on a side; the outermost ones are left out of the loss."""
+
 
 @dataclass(kw_only=True)
 class NetworkOptions:
@@ -88,8 +91,6 @@ class TrainDataset:
     """Ours: share of the patches without degradation that are drawn (see ``drawings.py``)."""
     pattern_prob: float = 0.0
     """Ours: share of the patches without degradation that are patterns of single pixels, likewise."""
-    shrink_prob: float = 0.0
-    """Ours: share of the patches without degradation that are cut from a tile made smaller, so that they show finer detail."""
     stretch_prob: float = 0.0
     """Ours: share of the patches whose channels are stretched and shifted beyond 0..1, as YUV can be (see ``data.py``)."""
     tile_memory_mib: int = 1024
@@ -242,7 +243,7 @@ def _check_values(config: TrainingConfig) -> None:
     """Refuse numbers that cannot be worked with."""
     train, data = config.train, config.datasets.train
     for key, value, least in (
-        ("datasets.train.lq_size", data.lq_size, 1),
+        ("datasets.train.lq_size", data.lq_size, LEAST_PATCH),
         ("datasets.train.batch_size_per_gpu", data.batch_size_per_gpu, 1),
         ("datasets.train.tile_memory_mib", data.tile_memory_mib, 0),
         ("manual_seed", config.manual_seed, 0),
@@ -261,9 +262,11 @@ def _check_values(config: TrainingConfig) -> None:
         raise ParagonSR2Error(f"{found}: expected two numbers and one, each of 0 or more and below 1")
     if train.span and not (train.span.limit > 0 and 0 <= train.span.share <= 1 and train.span.every >= 1):
         raise ParagonSR2Error(f"train.span is {train.span}: expected a limit above 0, a share from 0 to 1 and every from 1 up")
+    if not train.start.pre_activation_std > 0:
+        raise ParagonSR2Error(f"train.start.pre_activation_std is {train.start.pre_activation_std}: expected a number above 0")
     if not train.losses:
         raise ParagonSR2Error("train.losses is empty: expected at least one loss")
-    for key in ("drawn_prob", "pattern_prob", "shrink_prob", "stretch_prob"):
+    for key in ("drawn_prob", "pattern_prob", "stretch_prob"):
         if not 0 <= (share := getattr(data, key)) <= 1:
             raise ParagonSR2Error(f"datasets.train.{key} is {share}: expected 0 to 1")
     if data.degradation:

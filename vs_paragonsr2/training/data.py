@@ -22,9 +22,6 @@ STRETCH = (0.5, 2.5)
 STRETCH_SHIFT = 0.5
 """The most that a channel is moved up or down."""
 
-SHRINK = 2.0
-"""The most by which a tile is made smaller."""
-
 DRAWN_ROOM = 8
 """Pixels by which a drawing is larger than a patch, whose place in it is any."""
 
@@ -72,10 +69,7 @@ class PatchSampler:
             return self._cut(Tile(reduce_bicubic(high, self.scale), high), rng)
         if self.options.pattern_prob and rng.random() < self.options.pattern_prob:
             return pattern(self.options.lq_size, self.scale, rng)
-        tile = self.tiles[int(rng.integers(len(self.tiles)))]
-        if self.options.shrink_prob and rng.random() < self.options.shrink_prob:
-            tile = self._shrunk(tile, rng)
-        patch = self._cut(tile, rng)
+        patch = self._cut(self.tiles[int(rng.integers(len(self.tiles)))], rng)
         seed = int(rng.integers(8))
         return Tile(self._oriented(patch.low, seed), self._oriented(patch.high, seed))
 
@@ -84,14 +78,6 @@ class PatchSampler:
         p, s = self.options.lq_size, self.scale
         y, x = (int(rng.integers(side - p + 1)) for side in tile.low.shape[:2])
         return Tile(tile.low[y : y + p, x : x + p], tile.high[y * s : (y + p) * s, x * s : (x + p) * s])
-
-    def _shrunk(self, tile: Tile, rng: np.random.Generator) -> Tile:
-        """The tile reduced by a factor between 1 and ``SHRINK``, as far as a patch still fits."""
-        s, sides = self.scale, tile.high.shape[:2]
-        factor = math.exp(rng.uniform(math.log(max(1 / SHRINK, self.options.lq_size * s / min(sides))), 0))
-        height, width = (max(self.options.lq_size, round(side * factor / s)) * s for side in sides)
-        high = np.asarray(Image.fromarray(tile.high).resize((width, height), Image.Resampling.BICUBIC))
-        return Tile(reduce_bicubic(high, s), high)
 
     def _oriented(self, picture: Picture, number: int) -> Picture:
         """One of eight orientations, as far as the options allow: a mirror image for odd numbers, and quarter turns."""
@@ -141,16 +127,25 @@ class Pair(NamedTuple):
     high: Picture
 
 
-def read_pairs(folder: Path) -> list[Pair]:
+def read_pairs(folder: Path, scale: int) -> list[Pair]:
     """``NAME_lr.png`` and ``NAME_hr.png`` of a test set, grey pictures as RGB.
 
-    Raises ParagonSR2Error where the folder has no pair.
+    Raises ParagonSR2Error where the folder has no pair, one lacks a picture, or has another scale.
     """
     pairs = []
     for low in sorted(folder.glob("*_lr.png")):
         name = low.name.removesuffix("_lr.png")
-        with Image.open(low) as a, Image.open(low.with_name(f"{name}_hr.png")) as b:
-            pairs.append(Pair(name, np.asarray(a.convert("RGB")), np.asarray(b.convert("RGB"))))
+        high = low.with_name(f"{name}_hr.png")
+        try:
+            with Image.open(low) as a, Image.open(high) as b:
+                pair = Pair(name, np.asarray(a.convert("RGB")), np.asarray(b.convert("RGB")))
+        except OSError as error:
+            raise ParagonSR2Error(f"{low}, {high.name}: no two pictures that can be read ({error})") from error
+        height, width = pair.low.shape[:2]
+        if pair.high.shape[:2] != (height * scale, width * scale):
+            sizes = f"{width}x{height} and {pair.high.shape[1]}x{pair.high.shape[0]}"
+            raise ParagonSR2Error(f"scale is {scale}: the pictures of {folder / name} have {sizes}")
+        pairs.append(pair)
     if not pairs:
         raise ParagonSR2Error(f"{folder}: no NAME_lr.png beside a NAME_hr.png is there")
     return pairs

@@ -60,7 +60,7 @@ def degrade(still: Picture, scale: int, options: Degradation, rng: np.random.Gen
     colour = _colorimetry(codec, rng)
     low = to_rgb(_through(codec, to_420(frames, colour), rng)[shown], colour)
     left, top, right, bottom = boxes[shown].astype(int)
-    return Tile(low, still[top:bottom, left:right])
+    return Tile(low, still[top:bottom, left:right].copy())  # a view would keep the whole picture
 
 
 def camera_path(size: tuple[int, ...], side: int, count: int, shown: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -90,7 +90,10 @@ SHAPES: list[Draw] = [_stripes, _polygon, _ellipse, _lines, _letters]
 
 
 def pattern(side: int, scale: int, rng: np.random.Generator) -> Tile:
-    """Two colours in a pattern of single pixels, (side, side, 3), uint8, whose large picture has a square for each pixel."""
+    """Two colours in a pattern of single pixels, (side, side, 3), uint8, whose large picture has a square for each pixel.
+
+    At larger scales than 2 the squares' edges are as soft, seen in pixels of the small picture, as bicubic makes those of 2.
+    """
     if rng.random() < 0.5:
         first, second = np.zeros(3, np.uint8), np.full(3, 255, np.uint8)
     else:
@@ -101,7 +104,8 @@ def pattern(side: int, scale: int, rng: np.random.Generator) -> Tile:
         y, x = rng.integers(side, size=2)
         mask[:y, :x] = False
     low = np.where(mask[..., None], second, first)
-    return Tile(low, low.repeat(scale, 0).repeat(scale, 1))
+    squares = Image.fromarray(low.repeat(2, 0).repeat(2, 1))
+    return Tile(low, np.asarray(squares.resize((side * scale, side * scale), Image.Resampling.BICUBIC)))
 
 
 def pixel_mask(side: int, rng: np.random.Generator) -> Mask:
@@ -110,7 +114,8 @@ def pixel_mask(side: int, rng: np.random.Generator) -> Mask:
     if kind == 0:
         height, width = rng.choice((1, 2, 2, 3, 4), 2)
         tile = rng.random((height, width)) < 0.5
-        tile[0, 0] = not tile[-1, -1]
+        if tile.all() or not tile.any():
+            tile[0, 0] ^= True
         return np.tile(tile, (-(-side // height), -(-side // width)))[:side, :side]
     few = Image.fromarray(rng.integers(256, size=(3, 3), dtype=np.uint8))
     shades = few.resize((side, side), Image.Resampling.BICUBIC)

@@ -20,11 +20,14 @@ SUFFIXES = (".webp", ".png")
 
 
 def find_shards(roots: list[Path]) -> list[Path]:
-    """The tar files among ``roots`` and in the folders among them, sorted. Raises ParagonSR2Error where there are none."""
-    shards = sorted(p for root in roots for p in ([root] if root.is_file() else root.glob("*.tar")))
-    if not shards:
-        raise ParagonSR2Error(f"dataroot_gt is {', '.join(map(str, roots))}: no .tar shard is there")
-    return shards
+    """The tar files among ``roots`` and in the folders among them, sorted. Raises ParagonSR2Error where one has none."""
+    shards = []
+    for root in roots:
+        found = [root] if root.is_file() else list(root.glob("*.tar"))
+        if not found:
+            raise ParagonSR2Error(f"dataroot_gt is {', '.join(map(str, roots))}: no .tar shard is at {root}")
+        shards += found
+    return sorted(shards)
 
 
 def reduce_bicubic(picture: Picture, scale: int) -> Picture:
@@ -103,7 +106,7 @@ class Tiles:
 
 
 def _index(shard: Path, side: int) -> Iterator[_Place]:
-    """The places of the large enough pictures of one tar file; only headers are read."""
+    """The places of the large enough pictures of one tar file; pictures are read, and not decoded."""
     try:
         with tarfile.open(shard) as tar:
             members = [m for m in tar if m.isreg() and m.name.endswith(SUFFIXES)]

@@ -117,4 +117,4 @@ def _times(values: Tensor, model: Tensor) -> int:
 
 def _shift(values: Tensor, limit: float) -> int:
     """How often the values have to be halved to be below the limit."""
-    return max(0, math.ceil(math.log2(float(values.abs().max()) / limit)))
+    return max(0, math.ceil(math.log2(max(float(values.abs().max()) / limit, 1))))

@@ -53,10 +53,11 @@ class Trainer:
 
     def __init__(self, config: TrainingConfig, out: Path, device: torch.device) -> None:
         self.config, self.out, self.device = config, out, device
+        self.log = out / "log.jsonl"
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.manual_seed)
         self.sampler = PatchSampler(config.datasets.train, config.scale, config.manual_seed)
-        self.pairs = read_pairs(config.datasets.val.dataroot) if config.datasets.val else []
+        self.pairs = read_pairs(config.datasets.val.dataroot, config.scale) if config.datasets.val else []
         self.network = config.network_g.build(config.scale).to(device).to(memory_format=torch.channels_last)
         self.forward = training_forward(self.network, device)
         self.step = 0
@@ -84,6 +85,7 @@ class Trainer:
     def _run(self, batches: Ahead[Batch], report: Callable[[Progress], None]) -> None:
         every, total = self.config.logger.print_freq, self.config.train.total_iter
         saved = since = time.monotonic()
+        plotted = True
         seen: list[Tensor] = []
         while self.step < total:
             seen.append(self._train_step(*self._on_device(batches[self.step])))
@@ -98,13 +100,15 @@ class Trainer:
                 psnr = mean_psnr(self.average, self.pairs, self.config.scale) if measured else None
                 progress = Progress(self.step, loss, float(norms.median()), rate, psnr)
                 self._log(progress)
-                if measured or last:
-                    plot_run(self.out / "log.jsonl", self.out / "plot.png")
                 report(progress)
+                plotted = False
                 seen.clear()
                 since = time.monotonic()
             if last or self.stopping or time.monotonic() - saved > self.config.logger.save_checkpoint_seconds:
                 self._save()
+                if not plotted:
+                    plot_run(self.log, self.out / "plot.png")
+                    plotted = True
                 saved = time.monotonic()
             if self.stopping:
                 return
@@ -190,7 +194,7 @@ class Trainer:
             )
 
     def _log(self, progress: Progress) -> None:
-        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+        with self.log.open("a", encoding="utf-8") as log:
             log.write(json.dumps({key: getattr(progress, key) for key in ("step", "loss", "norm", "psnr")}) + "\n")
 
     def _state(self) -> dict[str, Any]:
@@ -203,7 +207,14 @@ class Trainer:
         }
 
     def _save(self) -> None:
-        """Write state and checkpoint, each whole or not at all."""
+        """Write state and checkpoint, each whole or not at all.
+
+        Raises ParagonSR2Error, and leaves what was saved before, where a weight is not finite any more.
+        """
+        if not all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
+            raise ParagonSR2Error(
+                f"the weights are not finite at step {self.step}: lower train.optim_g.lr or train.grad_clip, in another folder"
+            )
         part = self.out / "state.pt.part"
         torch.save(self._state(), part)
         part.replace(self.out / "state.pt")
@@ -233,9 +244,12 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
-        log = self.out / "log.jsonl"
-        lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
-        log.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step), encoding="utf-8")
+        lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True) if self.log.exists() else []
+        # The last one may have been cut off by what ended the run.
+        whole = [line for line in lines if line.endswith("}\n")]
+        rest = self.log.with_suffix(".part")
+        rest.write_text("".join(line for line in whole if json.loads(line)["step"] <= self.step), encoding="utf-8")
+        rest.replace(self.log)
 
     def _fixed(self) -> dict[str, Any]:
         """What of the configuration a run has to keep to end as it would have without an interruption."""
