@@ -67,6 +67,8 @@ def main(line: Sequence[str] | None = None) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that nothing here needs
     try:
         network = load_network(find_model(arguments.model, arguments.scale).path)
+        if arguments.scale not in (None, network.scale):
+            raise ParagonSR2Error(f"--scale is {arguments.scale}: the checkpoint's own is {network.scale}")
         if arguments.graph == "planes":
             error = export_planes(network, clip_spec(network.scale, arguments), arguments.out, dtype)
         else:

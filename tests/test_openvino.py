@@ -15,7 +15,7 @@ import torch
 import vapoursynth as vs
 from conftest import golden, random_planes
 from openvino import opset15
-from plain import make_spec
+from plain import make_spec, random_network
 from route import Planes, clip_of, planes_at
 from test_filter import equal, noise
 from test_route import assert_same
@@ -23,11 +23,12 @@ from test_route import assert_same
 import vs_paragonsr2.backends as backends_room
 import vs_paragonsr2.backends.openvino as openvino_room
 import vs_paragonsr2.filter as filter_room
-from vs_paragonsr2 import ParagonSR2Error, cache, upscale
+from vs_paragonsr2 import ParagonSR2Error, cache, load_network, upscale
 from vs_paragonsr2.backends import Options, Request
 from vs_paragonsr2.backends.conversion import approximate_gelu, convert
 from vs_paragonsr2.backends.planes import place_cells
 from vs_paragonsr2.sessions import SESSIONS
+from vs_paragonsr2.training.trainer import save_checkpoint
 from vs_paragonsr2.weights import find_model
 
 MODEL = golden("realtime_x2")
@@ -89,9 +90,18 @@ def run_in_a_process(folder: Path, model: str = "realtime") -> tuple[bool, str, 
     return imported == "True", samples, float(seconds)
 
 
-@pytest.mark.parametrize("model", ["realtime", str(MODEL)], ids=["name", "path"])
-def test_script_and_first_frame_take_less_than_two_seconds_from_the_disk(model: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def pickled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same weights as PyTorch keeps them, whose scale no header says."""
+    path = tmp_path_factory.mktemp("pickled") / "a.pth"
+    torch.save(load_network(MODEL).state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["name", "path", "pickled"])
+def test_script_and_first_frame_take_less_than_two_seconds_from_the_disk(kind: str, pickled: Path, tmp_path: Path) -> None:
     """Processor time, which other processes do not lengthen."""
+    model = {"name": "realtime", "path": str(MODEL), "pickled": str(pickled)}[kind]
     assert run_in_a_process(tmp_path, model)[0]
     runs = [run_in_a_process(tmp_path, model) for _ in range(3)]
     assert not any(imported for imported, _, _ in runs)
@@ -207,12 +217,61 @@ def test_the_error_for_a_missing_backend_is_ours() -> None:
         backends_room.load_backend("tensorflow")
 
 
+@pytest.mark.parametrize(("frames", "threads", "streams"), [(1, 8, 1), (3, 8, 3), (20, 8, 4), (20, 2, 2)])
+def test_no_more_streams_than_frames_are_asked_for_at_once(
+    frames: int, threads: int, streams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the cores are shared by those that have something to do. A processor of four cores is made up."""
+    asked: list[int] = []
+
+    def open_session(request: Request) -> None:
+        asked.append(request.options.num_streams)
+        raise ParagonSR2Error("enough")
+
+    monkeypatch.setattr(openvino_room, "cores", lambda: 4)
+    monkeypatch.setattr(openvino_room, "open_session", open_session)
+    before = vs.core.num_threads
+    try:
+        vs.core.num_threads = threads
+        clip = clip_of(noise(1), vs.YUV420P8).std.Loop(frames)
+        with pytest.raises(vs.Error, match="enough"):
+            upscale(clip, MODEL, backend="openvino")
+        with pytest.raises(vs.Error, match="enough"):
+            upscale(clip, MODEL, backend="openvino", num_streams=7)
+    finally:
+        vs.core.num_threads = before
+    assert asked == [streams, 7]
+
+
+@pytest.mark.parametrize(("name", "streams"), [("photo", 2), ("stream", 9)])
+def test_networks_with_attention_have_few_streams(name: str, streams: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stream of theirs holds whole pictures of features."""
+    found: list[int] = []
+
+    def programs(device: str, num_streams: int) -> None:
+        found.append(num_streams)
+        raise ParagonSR2Error("enough")
+
+    monkeypatch.setattr(openvino_room, "_programs", programs)
+    save_checkpoint(random_network(name, 2, blocks=1), tmp_path / "a.safetensors")
+    options = Options(backend="openvino", device="CPU", num_streams=9)
+    with pytest.raises(ParagonSR2Error, match="enough"):
+        openvino_room.open_session(Request(find_model(tmp_path / "a.safetensors", 2), make_spec(2, (24, 16)), options))
+    assert found == [streams]
+
+
 def test_bands_as_low_as_was_asked_for() -> None:
     options = Options(backend="openvino", device="CPU")
-    for asked, expected in (((0, 0), 24), ((9, 0), 8), ((0, 9), 24)):
-        request = Request(find_model(MODEL, 2), make_spec(2, (24, 16)), replace(options, tile_size=asked))
+    yuv, gray = make_spec(2, (24, 16)), make_spec(2, (24, 16), "GRAY", "444")
+    for spec, asked, expected in (
+        *((yuv, (0, 0), 24), (yuv, (9, 0), 8), (yuv, (0, 9), 24), (yuv, (3, 0), 2)),
+        *((gray, (3, 0), 3), (gray, (1, 0), 1)),
+    ):
+        request = Request(find_model(MODEL, 2), spec, replace(options, tile_size=asked))
         assert convert(request, "f32")[1][0] == expected
     clip = clip_of(noise(1, width=16, height=24), vs.YUV420P8)
+    with pytest.raises(vs.Error, match="tile_size is 1 high: expected 0, for the picture's own, or 2 or more"):
+        upscale(clip, MODEL, backend="openvino", tile_size=1)
     chosen, lower = (upscale(clip, MODEL, backend="openvino", precision="f32", tile_size=size) for size in (None, (0, 9)))
     assert_same(planes_at(lower), planes_at(chosen), vs.YUV420P8)
 

@@ -153,7 +153,7 @@ def band_rows(spec: ClipSpec, most: int) -> int:
     """
     step = math.lcm(unit(spec)[0], 4)
     height = spec.source.height
-    sizes = [rows for rows in range(step, most + 1, step) if 2 * rows >= most] or [unit(spec)[0]]
+    sizes = [rows for rows in range(step, most + 1, step) if 2 * rows >= most] or [most // unit(spec)[0] * unit(spec)[0]]
     return min(sizes, key=lambda rows: (-(-height // rows) * rows, -rows))
 
 

@@ -139,10 +139,12 @@ def upscale(
         target_format = source_format if output_format is None else _same_family(output_format, source_format)
         target = _enlarged(plane_format(target_format, clip.width, clip.height, "output_format"), checkpoint.scale)
         upscaler = Upscaler(checkpoint, source, target, target_format, wanted, reader, allow_interlaced, temporal > 0)
+        # More streams than frames are asked for at once would leave cores idle.
+        most = min(vs.core.num_threads, clip.num_frames)
         # Here, so that what is wrong with the model or device is said now, and the first frame does not wait.
-        streams = upscaler.open() if backend is not None else upscaler.open_first_that_works(*candidates(device))
+        streams = upscaler.open(most) if backend is not None else upscaler.open_first_that_works(*candidates(device), most)
         # A lane whose frame repeats another lane's waits for it: with as many again, there is something to compute meanwhile.
-        lanes = min(2 * streams if repeats else streams, vs.core.num_threads, clip.num_frames)
+        lanes = min(2 * streams if repeats else streams, most)
         if repeats:
             upscaler.recognise_repeats(2 * lanes)
         if playback_fps is not None:
@@ -181,16 +183,16 @@ class Upscaler:
         """Keep the planes of so many frames at most, for those that repeat them."""
         self._repeats = Repeats(most, sum(map(prod, self._target.shapes)) * self._target.dtype.itemsize)
 
-    def open(self) -> int:
-        """Open the likely session; how many frames it computes at once."""
+    def open(self, most: int) -> int:
+        """Open the likely session; how many frames it computes at once: ``most`` or fewer where nobody says."""
         backend = load_backend(self._options.backend)
         device = self._options.device or backend.default_device()
-        streams = self._options.num_streams or backend.default_streams(device)
+        streams = self._options.num_streams or min(backend.default_streams(device), most)
         self._options = replace(self._options, device=device, num_streams=streams)
         self.session(self._reader.read({}))
         return self._options.num_streams
 
-    def open_first_that_works(self, backends: Sequence[str], why: str) -> int:
+    def open_first_that_works(self, backends: Sequence[str], why: str, most: int) -> int:
         """``open`` with the first of the backends that can; log which, and what kept those before it.
 
         Raises ParagonSR2Error with all that kept them, where none can.
@@ -201,7 +203,7 @@ class Upscaler:
         for name in backends:
             self._options = replace(wanted, backend=name)
             try:
-                streams = self.open()
+                streams = self.open(most)
             except Exception as error:  # a runtime that is half installed fails in many ways
                 last = error
                 faults[name] = str(error) if isinstance(error, ParagonSR2Error) else f"{type(error).__name__}: {error}"

@@ -29,10 +29,9 @@ def scale_in_header(path: Path) -> int | None:
     return _scale_of(_shapes(path))
 
 
-def attention_in_header(path: Path) -> bool | None:
-    """Whether a safetensors file's network has attention, by its header alone; None where it is no such file."""
-    shapes = _shapes(path)
-    return any(part.endswith("attn") for name in shapes for part in name.split(".")) if shapes else None
+def attention_in_header(path: Path) -> bool:
+    """Whether a safetensors file's network has attention, by its header alone."""
+    return any(part.endswith("attn") for name in _shapes(path) for part in name.split("."))
 
 
 def _shapes(path: Path) -> dict[str, Sequence[int]]:

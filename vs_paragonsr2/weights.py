@@ -5,6 +5,7 @@ nothing has to be opened to choose one: ``VARIANT_SCALEx[_KIND].safetensors`` is
 """
 
 import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from .arguments import checkpoint_file
+from .cache import entry_path, load_or_make
 from .errors import ParagonSR2Error
 from .header import attention_in_header, scale_in_header
 
@@ -107,7 +109,7 @@ def _read_model(path: Path, scale: int | None) -> Model:
         digest = _digest(path, stat.st_mtime_ns, stat.st_size)
     except OSError as error:
         raise ParagonSR2Error(f"model is {str(path)!r}: the file cannot be read ({error.strerror})") from error
-    return Model(path, digest, _scale_in(path, digest) if scale is None else scale)
+    return Model(path, digest, _facts(path, digest)[0] if scale is None else scale)
 
 
 @lru_cache(maxsize=64)
@@ -117,26 +119,30 @@ def _digest(path: Path, mtime_ns: int, size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@lru_cache(maxsize=64)
-def _scale_in(path: Path, sha256: str) -> int:
-    """The scale of a checkpoint that nobody has named."""
-    scale = scale_in_header(path) if path.suffix == ".safetensors" else None
-    if scale is None:
-        from .checkpoint import load_network
-
-        scale = load_network(path).scale
-    return scale
-
-
-@lru_cache(maxsize=64)
 def sees_whole_picture(model: Model) -> bool:
     """Whether the model's network has attention, so that an output can depend on every input.
 
     Raises ParagonSR2Error for a bad file.
     """
-    found = attention_in_header(model.path)
-    if found is None:
+    return _facts(model.path, model.sha256)[1]
+
+
+@lru_cache(maxsize=64)
+def _facts(path: Path, sha256: str) -> tuple[int, bool]:
+    """Scale of a checkpoint, and whether it has attention: by its header, or else by loading it once and keeping what was found."""
+    scale = scale_in_header(path) if path.suffix == ".safetensors" else None
+    if scale is not None:
+        return scale, attention_in_header(path)
+
+    def make() -> tuple[tuple[int, bool], bytes]:
         from .checkpoint import load_network
 
-        found = load_network(model.path).window is not None
-    return found
+        network = load_network(path)
+        facts = network.scale, network.window is not None
+        return facts, json.dumps(facts).encode()
+
+    def load(data: bytes) -> tuple[int, bool]:
+        scale, whole = json.loads(data)
+        return scale, whole
+
+    return load_or_make(entry_path("facts", sha256), load, make)

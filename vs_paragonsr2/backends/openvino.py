@@ -31,6 +31,9 @@ PRECISIONS = ("f32", "bf16", "f16")
 MOST_STREAMS = 16
 """Frames at once on a CPU at most, each of which takes memory; where there are more cores, each stream has several."""
 
+WHOLE_STREAMS = 2
+"""The same for a network with attention, which has no bands: at 1080p each of its layers writes up to a GiB."""
+
 
 def default_device() -> str:
     """``"CPU"``; OpenVINO's ``"GPU"`` and ``"NPU"`` are there to be asked for."""
@@ -77,7 +80,10 @@ def open_session(request: Request) -> "OpenVINOSession | SwitchingSession":
     precision = options.precision or default_precision(device, request.spec.target, request.model)
     if precision not in PRECISIONS:
         raise ParagonSR2Error(f"precision is {precision!r}: expected one of {', '.join(map(repr, PRECISIONS))}, or None to choose")
-    programs, config = _programs(device, options.num_streams)
+    streams = options.num_streams
+    if device.startswith("CPU") and sees_whole_picture(request.model):
+        streams = min(streams, WHOLE_STREAMS)
+    programs, config = _programs(device, streams)
     config["INFERENCE_PRECISION_HINT"] = precision
     path = entry_path(
         "blob",
@@ -98,7 +104,7 @@ def open_session(request: Request) -> "OpenVINOSession | SwitchingSession":
         data = np.array(geometry, "<u4").tobytes() + stream.getvalue()
         return load(data), data
 
-    session = OpenVINOSession(request, load_or_make(path, load, make))
+    session = OpenVINOSession(request, load_or_make(path, load, make), streams)
     if precision != "f16":
         return session
     in_f32 = replace(request, options=replace(options, precision="f32"))
@@ -168,7 +174,7 @@ class _Slot:
 class OpenVINOSession(Session[_Slot]):
     """Bands of a frame, one inference each, from a padded copy of the planes; cells go from there into the frame."""
 
-    def __init__(self, request: Request, compiled: _Compiled) -> None:
+    def __init__(self, request: Request, compiled: _Compiled, streams: int) -> None:
         source, target = request.spec.source, request.spec.target
         self.compiled = compiled
         self.scale = target.height // source.height
@@ -195,7 +201,7 @@ class OpenVINOSession(Session[_Slot]):
                 infer.set_output_tensor(index, _tensor(own))
             return _Slot(infer, padded, reads, cells)
 
-        graphs = islice(cycle(compiled.graphs), request.options.num_streams)
+        graphs = islice(cycle(compiled.graphs), streams)
         super().__init__(request.spec, [slot(graph) for graph in graphs])
         self._frames: list[SharedFrame[_Slot]] = []
 
