@@ -1,4 +1,4 @@
-"""A training run as a YAML file with the keys of traiNNer-redux."""
+"""A training run as a YAML file, with the names of traiNNer-redux for what both have."""
 
 import dataclasses
 import types

@@ -90,20 +90,20 @@ SHAPES: list[Draw] = [_stripes, _polygon, _ellipse, _lines, _letters]
 
 
 def pattern(side: int, scale: int, rng: np.random.Generator) -> Tile:
-    """Two colours in a pattern of single pixels, (side, side, 3), uint8, whose large picture has a square for each pixel.
+    """A pattern of single pixels in two colours, or with one of its own for each channel, (side, side, 3), uint8.
 
-    At larger scales than 2 the squares' edges are as soft, seen in pixels of the small picture, as bicubic makes those of 2.
+    The large picture has a square for each pixel. At larger scales than 2 the squares' edges are as soft, seen in pixels of the small picture, as bicubic makes those of 2.
     """
     if rng.random() < 0.5:
         first, second = np.zeros(3, np.uint8), np.full(3, 255, np.uint8)
     else:
         first = rng.integers(256, size=3, dtype=np.uint8)
         second = first + rng.integers(LEAST_CONTRAST, 256 - LEAST_CONTRAST, size=3, dtype=np.uint8)  # modulo 256
-    mask = pixel_mask(side, rng)
+    masks = np.stack([pixel_mask(side, rng) for _ in range(int(rng.choice((1, 3))))], -1)
     if rng.random() < 0.3:
         y, x = rng.integers(side, size=2)
-        mask[:y, :x] = False
-    low = np.where(mask[..., None], second, first)
+        masks[:y, :x] = False
+    low = np.where(masks, second, first)
     squares = Image.fromarray(low.repeat(2, 0).repeat(2, 1))
     return Tile(low, np.asarray(squares.resize((side * scale, side * scale), Image.Resampling.BICUBIC)))
 
