@@ -276,6 +276,16 @@ def test_bands_as_low_as_was_asked_for() -> None:
     assert_same(planes_at(lower), planes_at(chosen), vs.YUV420P8)
 
 
+@pytest.mark.parametrize("fmt", [vs.GRAYS, vs.YUV444PS])
+def test_bands_of_any_height_give_the_same_floats(fmt: vs.PresetVideoFormat) -> None:
+    """Nothing is rounded there: what a runtime makes of a band differs by its own order of sums alone."""
+    clip = clip_of(noise(1, fmt, width=48, height=150), fmt)
+    whole, *bands = (planes_at(upscale(clip, MODEL, backend="openvino", precision="f32", tile_size=(0, n))) for n in (0, 8, 20))
+    for planes in bands:
+        for plane, expected in zip(planes, whole, strict=True):
+            np.testing.assert_allclose(plane, expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32])
 @pytest.mark.parametrize(("count", "rows", "columns"), [(1, 4, 4), (2, 2, 4), (2, 1, 1), (3, 8, 8)])
 def test_cells_come_to_their_places(dtype: type[np.generic], count: int, rows: int, columns: int) -> None:

@@ -92,7 +92,8 @@ SHAPES: list[Draw] = [_stripes, _polygon, _ellipse, _lines, _letters]
 def pattern(side: int, scale: int, rng: np.random.Generator) -> Tile:
     """A pattern of single pixels in two colours, or with one of its own for each channel, (side, side, 3), uint8.
 
-    The large picture has a square for each pixel. At larger scales than 2 the squares' edges are as soft, seen in pixels of the small picture, as bicubic makes those of 2.
+    The large picture has a square for each pixel. At larger scales than 2 the squares' edges are as soft, seen in pixels of the
+    small picture, as bicubic makes those of 2.
     """
     if rng.random() < 0.5:
         first, second = np.zeros(3, np.uint8), np.full(3, 255, np.uint8)
