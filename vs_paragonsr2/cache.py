@@ -194,7 +194,10 @@ def remove(entry: Entry) -> bool:
         with filelock.FileLock(lock, timeout=0):
             entry.path.unlink(missing_ok=True)
             entry.path.with_suffix(".part").unlink(missing_ok=True)
-        lock.unlink(missing_ok=True)
+            if os.name == "posix":  # who waits for the lock sees that it is gone, and makes another; behind it, it could be theirs
+                lock.unlink(missing_ok=True)
+        if os.name != "posix":  # there an open file stays
+            lock.unlink(missing_ok=True)
     except (filelock.Timeout, OSError):
         return False
     return True
