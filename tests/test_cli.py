@@ -9,7 +9,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from vs_paragonsr2.cache import FOLDER_VARIABLE, load_or_make
+from vs_paragonsr2.cache import DIGEST_BYTES, FOLDER_VARIABLE, load_or_make
 
 DAY = 86400
 A, B, C = (f"{letter * 32}.{kind}" for letter, kind in (("a", "engine"), ("b", "blob"), ("c", "engine")))
@@ -19,7 +19,7 @@ A, B, C = (f"{letter * 32}.{kind}" for letter, kind in (("a", "engine"), ("b", "
 def folder(tmp_path: Path) -> Path:
     """Three entries of 1 MiB, the newest first by name, with what making them leaves."""
     for days, name in enumerate((A, B, C)):
-        load_or_make(tmp_path / name, lambda data: data, lambda: (b"", bytes(2**20)))
+        load_or_make(tmp_path / name, lambda data: data, lambda: (b"", bytes(2**20 - DIGEST_BYTES)))
         os.utime(tmp_path / name, (time.time() - (days + 0.5) * DAY,) * 2)
     return tmp_path
 
