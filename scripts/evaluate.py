@@ -52,8 +52,6 @@ def main() -> None:
         upscalers = open_upscalers(arguments.models, arguments.scale, device, half=arguments.half)
         evaluation = Evaluation(upscalers, arguments.scale, device, arguments.out, arguments.card_picture)
         sets = [evaluation.pictures(folder) for folder in arguments.data]
-        if arguments.card_picture and not (arguments.out / CARD).exists():
-            raise ParagonSR2Error(f"--card-picture is {arguments.card_picture!r}: no picture of --data is called so")
         for clip in arguments.video:
             scene = read_scene(clip, arguments.scale, arguments.frames)
             scenes = [evaluation.scene(scene, "clip", crf) for crf in (None, *arguments.rates)]
@@ -74,6 +72,9 @@ def main() -> None:
         )
         (arguments.out / "figures.md").write_text(report.markdown(sets))
         report.plot_gains(sets, arguments.out / "gains.png")
+        if arguments.card_picture and not (arguments.out / CARD).exists():
+            right = f"expected a picture of --data, or {CROP_FRAME}, a clip's frame; all else is in {arguments.out}"
+            sys.exit(f"evaluate: --card-picture is {arguments.card_picture!r}: {right}")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -89,7 +90,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--still-frames", type=int, default=8, help="of the still scene; 0 leaves it out")
     parser.add_argument("--out", type=Path, metavar="FOLDER")
     parser.add_argument(
-        "--card-picture", metavar="NAME", help="the picture of DATA to write as card.png: bicubic, models, original"
+        "--card-picture",
+        metavar="NAME",
+        help=f"what to write as card.png, with bicubic, models and original: a picture of DATA, or {CROP_FRAME}, a clip's frame",
     )
     arguments = parser.parse_args()
     if not arguments.data and not arguments.video:

@@ -50,16 +50,15 @@ def test_half_precision_gives_the_same_picture(key: tuple[str, int], original: P
 
 
 @MODELS
-def test_no_value_comes_near_the_end_of_half_precision(key: tuple[str, int], original: Picture) -> None:
+def test_no_value_comes_near_the_end_of_half_precision(key: tuple[str, int]) -> None:
     """All that goes into and comes out of a layer is half as large, even for the harshest of pictures; and half precision's
     picture of those is float32's."""
     path = shipped_models()[key]
     network, half = load_network(path), HalfPrecision(load_network(path))
-    low = torch.from_numpy(reduce_bicubic(original, key[1]).astype(np.float32)).permute(2, 0, 1)[None] / 255
-    harsh = [harsh_picture(np.random.default_rng(seed), side=64, beyond=0) for seed in range(32)]
-    assert 1 < max(largest_value(network, surrounded(picture)) for picture in (low, *harsh)) < LARGEST_HALF / 2
+    harsh = [surrounded(harsh_picture(np.random.default_rng(seed), side=64, beyond=0)) for seed in range(24)]
+    assert 1 < max(largest_value(network, picture) for picture in harsh) < LARGEST_HALF / 2
     with torch.inference_mode():
-        for picture in map(surrounded, harsh[:8]):
+        for picture in harsh[:6]:
             single, rounded = (net(picture).clamp(0, 1) for net in (network, half))
             assert (single - rounded).square().mean().sqrt() < 2 / 255
 
