@@ -229,7 +229,7 @@ def counted_session(request: Request, precision: str) -> CountedSession:
     # Anew: what OpenVINO has read from the disk it cannot write again.
     graph, _ = convert(request, precision)
     counted = ov.Core().compile_model(graph, "CPU", one_thread(precision) | {"PERF_COUNT": "YES"})
-    return CountedSession(request, replace(session.compiled, graphs=[counted]))
+    return CountedSession(request, replace(session.compiled, graphs=[counted]), request.options.num_streams)
 
 
 def one_thread(precision: str) -> dict[str, str]:
