@@ -42,15 +42,11 @@ def smooth_picture(side: int, seed: int) -> np.ndarray:
 @pytest.fixture
 def shard(tmp_path: Path) -> Path:
     path = tmp_path / "train-00.tar"
-    return write_shard(path, [smooth_picture(64, seed) for seed in range(6)])
-
-
-def write_shard(path: Path, pictures: list[np.ndarray]) -> Path:
     with tarfile.open(path, "w") as tar:
-        for number, picture in enumerate(pictures):
+        for seed in range(6):
             data = io.BytesIO()
-            Image.fromarray(picture).save(data, "webp", lossless=True)
-            member = tarfile.TarInfo(f"tile_{number}.webp")
+            Image.fromarray(smooth_picture(64, seed)).save(data, "webp", lossless=True)
+            member = tarfile.TarInfo(f"tile_{seed}.webp")
             member.size = data.tell()
             data.seek(0)
             tar.addfile(member, data)

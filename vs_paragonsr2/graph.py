@@ -213,13 +213,16 @@ def as_fed(planes: Sequence[Tensor], feeds: Sequence[tuple[float, float]]) -> li
     return [plane if feed == (0.0, 1.0) else (plane - feed[0]) * feed[1] for plane, feed in zip(planes, feeds, strict=True)]
 
 
-def bayer() -> Tensor:
-    """(1, 1, 8, 8): the thresholds of ordered dither, -63/128 to 63/128 in steps of 1/64, their mean 0 (B. E. Bayer, 1973)."""
+def bayer(side: int = BAYER) -> Tensor:
+    """(1, 1, side, side), a power of two: the thresholds of ordered dither, whose mean is 0 (B. E. Bayer, 1973).
+
+    With a side of 8, -63/128 to 63/128 in steps of 1/64.
+    """
     pattern = torch.zeros(1, 1)
-    while len(pattern) < BAYER:
+    while len(pattern) < side:
         rows = torch.cat((4 * pattern, 4 * pattern + 2), 1), torch.cat((4 * pattern + 3, 4 * pattern + 1), 1)
         pattern = torch.cat(rows)
-    return ((pattern + 0.5) / BAYER**2 - 0.5)[None, None]
+    return ((pattern + 0.5) / side**2 - 0.5)[None, None]
 
 
 def _check(dtype: torch.dtype, dither: str, target: PlaneFormat) -> None:

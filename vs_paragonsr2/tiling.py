@@ -90,6 +90,12 @@ def unit(spec: ClipSpec) -> tuple[int, int]:
     return rows, columns
 
 
+def check_side(name: str, asked: int, least: int) -> None:
+    """Raise ParagonSR2Error where a tile was asked for that is too low or narrow (``name`` is "high" or "wide")."""
+    if asked and asked < least:
+        raise ParagonSR2Error(f"tile_size is {asked} {name}: expected 0, for the picture's own, or {least} or more")
+
+
 def tile_size(spec: ClipSpec, most: tuple[int, int], align: tuple[int, int] = (1, 1)) -> tuple[int, int]:
     """The size (rows, columns) of equal tiles no larger than ``most`` that cover the picture with little overlap.
 
@@ -102,8 +108,7 @@ def tile_size(spec: ClipSpec, most: tuple[int, int], align: tuple[int, int] = (1
     axes = zip(("high", "wide"), most, _size(spec.source), unit(spec), align, strict=True)
     for name, asked, length, step, window in axes:
         least = min(window + length % window, length) if window > step else step
-        if asked and asked < least:
-            raise ParagonSR2Error(f"tile_size is {asked} {name}: expected 0, for the picture's own, or {least} or more")
+        check_side(name, asked, least)
         side = min(asked // step * step or length, length)
         count = -(-length // side)
         even, aligned = -(-length // (count * step)) * step, length - -(-(length - side) // window) * window

@@ -14,7 +14,7 @@ from ..checkpoint import load_network
 from ..errors import ParagonSR2Error
 from ..graph import PlanesGraph, seam_dtype
 from ..network import LegacyParagonSR2
-from ..tiling import unit
+from ..tiling import check_side, unit
 from .base import Request, check_scale
 from .planes import plane_shapes
 
@@ -39,9 +39,7 @@ def convert(request: Request, precision: str) -> tuple[ov.Model, tuple[int, ...]
     if network.window is None:
         most = LEGACY_BAND_ROWS if isinstance(network, LegacyParagonSR2) else BAND_ROWS
         if asked := request.options.tile_size[0]:
-            least = unit(spec)[0]
-            if asked < least:
-                raise ParagonSR2Error(f"tile_size is {asked} high: expected 0, for the picture's own, or {least} or more")
+            check_side("high", asked, unit(spec)[0])
             most = min(most, asked)
         bands = BandGraph(network, spec, band_rows(spec, most), centred=precision != "f32")
         graph: nn.Module = bands

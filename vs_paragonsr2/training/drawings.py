@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ..graph import bayer
 from .shards import Picture, Tile
 
 FINER = 2
@@ -22,8 +23,6 @@ LETTERS = [chr(code) for code in range(33, 127)]
 
 LEAST_CONTRAST = 96
 """Of a pattern's two colours, in codes: below, photographs have such too."""
-BAYER = np.array([[0, 2], [3, 1]])
-"""Order in which ordered dithering lights the four pixels of a square, and the four squares of a larger one."""
 
 type Mask = NDArray[np.bool_]
 type Colour = tuple[int, int, int]
@@ -124,8 +123,6 @@ def pixel_mask(side: int, rng: np.random.Generator) -> Mask:
         return np.array(shades.convert("1", dither=Image.Dither.FLOYDSTEINBERG))
     if kind == 2:
         return np.asarray(shades) > rng.integers(255, size=(side, side))
-    order = BAYER
-    for _ in range(int(rng.integers(3))):
-        order = np.block([[4 * order + step for step in row] for row in BAYER])
-    repeats = -(-side // len(order))
-    return np.asarray(shades) > np.tile((order + 0.5) * (255 / order.size), (repeats, repeats))[:side, :side]
+    thresholds = (bayer(2 << int(rng.integers(3)))[0, 0].numpy() + 0.5) * 255
+    repeats = -(-side // len(thresholds))
+    return np.asarray(shades) > np.tile(thresholds, (repeats, repeats))[:side, :side]
