@@ -13,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from .arguments import checkpoint_file
-from .cache import entry_path, load_or_make
 from .errors import ParagonSR2Error
 from .header import attention_in_header, scale_in_header
 
@@ -133,6 +132,8 @@ def _facts(path: Path, sha256: str) -> tuple[int, bool]:
     scale = scale_in_header(path) if path.suffix == ".safetensors" else None
     if scale is not None:
         return scale, attention_in_header(path)
+
+    from .cache import entry_path, load_or_make  # here: what says its scale needs neither it nor what it imports
 
     def make() -> tuple[tuple[int, bool], bytes]:
         from .checkpoint import load_network
