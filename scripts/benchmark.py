@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
+import filelock
 from bootstrap import BIN, ROOT, SUFFIX
 from rich.console import Console
 from rich.table import Table
@@ -156,12 +157,13 @@ def set_up_peer() -> str | None:
     """Make the peer's environment where it is missing; what went wrong, if anything did."""
     python, vapoursynth = (PEER / BIN.name / f"{name}{SUFFIX}" for name in ("python", "vapoursynth"))
     commands = [[python, "-m", "pip", "install", "--quiet", *PEER_PACKAGES], [vapoursynth, "config"]]
-    if not python.exists():
-        commands.insert(0, [Path(sys.executable), "-m", "venv", PEER])
-    for command in commands:
-        done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            return done.stdout + done.stderr
+    with filelock.FileLock(f"{PEER}.lock"):
+        if not python.exists():
+            commands.insert(0, [Path(sys.executable), "-m", "venv", PEER])
+        for command in commands:
+            done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+            if done.returncode:
+                return done.stdout + done.stderr
     return None
 
 
