@@ -1,6 +1,8 @@
 """Where tests find their files, and the random pictures that they share."""
 
+import io
 import os
+import tarfile
 from pathlib import Path
 
 import benchmark
@@ -10,6 +12,8 @@ import pytest
 import vapoursynth as vs
 import vsutil
 from numpy.typing import NDArray
+from PIL import Image
+from tiny import smooth_picture
 
 TESTS = Path(__file__).parent
 CLIPS = TESTS / "clips"
@@ -65,3 +69,18 @@ def peer_plugin() -> Path:
     """
     assert benchmark.set_up_peer() is None
     return next(benchmark.PEER.glob("**/vapoursynth/plugins/ov"))
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    """A tar of six tiny tiles."""
+    path = tmp_path / "train-00.tar"
+    with tarfile.open(path, "w") as tar:
+        for seed in range(6):
+            data = io.BytesIO()
+            Image.fromarray(smooth_picture(64, seed)).save(data, "webp", lossless=True)
+            member = tarfile.TarInfo(f"tile_{seed}.webp")
+            member.size = data.tell()
+            data.seek(0)
+            tar.addfile(member, data)
+    return path

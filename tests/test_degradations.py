@@ -14,7 +14,7 @@ from bootstrap import ROOT
 from conftest import random_planes
 from hypothesis import given
 from hypothesis import strategies as st
-from test_training import CPU, config_file, sampler, shard, smooth_picture
+from tiny import CPU, config_file, sampler, smooth_picture
 
 from vs_paragonsr2 import ParagonSR2Error
 from vs_paragonsr2.colour import Colorimetry, Matrix, Range, Siting
@@ -22,8 +22,6 @@ from vs_paragonsr2.training.config import Codec, Degradation, load_config
 from vs_paragonsr2.training.degradations import SequencePool, camera_path, degrade, encode_and_decode, to_420, to_rgb
 from vs_paragonsr2.training.shards import Tiles, reduce_bicubic
 from vs_paragonsr2.training.trainer import Trainer
-
-__all__ = ["shard"]
 
 SPOTLESS = {"libx264": [0.0, 0.0], "mpeg2video": [2.0, 2.0], "mjpeg": [2.0, 2.0]}
 POOR = {"libx264": [45.0, 45.0], "mpeg2video": [25.0, 25.0], "mjpeg": [25.0, 25.0]}
