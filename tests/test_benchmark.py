@@ -62,11 +62,13 @@ def test_ratios_are_of_neighbouring_runs() -> None:
     assert result.processor_ratio(peer) == pytest.approx(3)
 
 
-def test_a_peer_that_cannot_be_set_up_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", ["file", "file/venv"])
+def test_a_peer_that_cannot_be_set_up_is_said(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Because the environment cannot be made, or nothing written beside it."""
     (tmp_path / "file").write_bytes(b"")
-    monkeypatch.setattr(benchmark, "PEER", tmp_path / "file" / "venv")
+    monkeypatch.setattr(benchmark, "PEER", tmp_path / place)
     monkeypatch.setattr(sys, "argv", ["benchmark.py"])
-    with pytest.raises(SystemExit, match="the peer cannot be set up in .*venv, so there is nothing to compare with:\n.*file"):
+    with pytest.raises(SystemExit, match=f"the peer cannot be set up in .*{place}, so there is nothing to compare with:\n.*file"):
         benchmark.main()
 
 
