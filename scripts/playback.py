@@ -236,7 +236,7 @@ def show(title: str, runs: Sequence[Run]) -> None:
     for run in runs:
         for place, section in run.sections().items():
             table.add_row(run.model, f"{section.fps:g}", place, *(f"{value:.0f}" for value in section.figures().values()))
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 def plot(title: str, runs: Sequence[Run], picture: Path) -> None:
