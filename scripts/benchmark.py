@@ -155,18 +155,22 @@ def checkpoint(model: str) -> str:
 
 def set_up_peer() -> str | None:
     """Make the peer's environment where it is missing, one process at a time; what went wrong, if anything did."""
-    python, vapoursynth = (PEER / BIN.name / f"{name}{SUFFIX}" for name in ("python", "vapoursynth"))
-    commands = [[python, "-m", "pip", "install", "--quiet", *PEER_PACKAGES], [vapoursynth, "config"]]
     try:
         with filelock.FileLock(f"{PEER}.lock"):
-            if not python.exists():
-                commands.insert(0, [Path(sys.executable), "-m", "venv", PEER])
-            for command in commands:
-                done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
-                if done.returncode:
-                    return done.stdout + done.stderr
+            return _set_up_peer()
     except OSError as error:
-        return f"{PEER}.lock: {error}"
+        return str(error)
+
+
+def _set_up_peer() -> str | None:
+    python, vapoursynth = (PEER / BIN.name / f"{name}{SUFFIX}" for name in ("python", "vapoursynth"))
+    commands = [[python, "-m", "pip", "install", "--quiet", *PEER_PACKAGES], [vapoursynth, "config"]]
+    if not python.exists():
+        commands.insert(0, [Path(sys.executable), "-m", "venv", PEER])
+    for command in commands:
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            return done.stdout + done.stderr
     return None
 
 

@@ -13,7 +13,6 @@ import vapoursynth as vs
 import vsutil
 from numpy.typing import NDArray
 from PIL import Image
-from tiny import smooth_picture
 
 TESTS = Path(__file__).parent
 CLIPS = TESTS / "clips"
@@ -69,6 +68,12 @@ def peer_plugin() -> Path:
     """
     assert benchmark.set_up_peer() is None
     return next(benchmark.PEER.glob("**/vapoursynth/plugins/ov"))
+
+
+def smooth_picture(side: int, seed: int) -> np.ndarray:
+    """Blurred noise: something that can be upscaled at all."""
+    noise = np.random.default_rng(seed).integers(0, 256, (side // 4, side // 4, 3), np.uint8)
+    return np.asarray(Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC))
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 import vapoursynth as vs
 import yaml
 from bootstrap import ROOT
-from conftest import random_planes
+from conftest import random_planes, smooth_picture
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CPU, config_file, sampler, smooth_picture
+from tiny import CPU, config_file, sampler
 
 from vs_paragonsr2 import ParagonSR2Error
 from vs_paragonsr2.colour import Colorimetry, Matrix, Range, Siting

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import smooth_picture
 from PIL import Image
-from tiny import CPU, config_file, sampler, smooth_picture
+from tiny import CPU, config_file, sampler
 
 from vs_paragonsr2 import ParagonSR2Error
 from vs_paragonsr2.training.config import load_config

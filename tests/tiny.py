@@ -1,23 +1,15 @@
-"""A tiny training run: pictures, tiles and a configuration, for the tests of training."""
+"""A tiny training run: its configuration and its batches, for the tests of training."""
 
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
-from PIL import Image
 
 from vs_paragonsr2.training.config import TrainDataset
 from vs_paragonsr2.training.data import PatchSampler
 
 CPU = torch.device("cpu")
-
-
-def smooth_picture(side: int, seed: int) -> np.ndarray:
-    """Blurred noise: something that can be upscaled at all."""
-    noise = np.random.default_rng(seed).integers(0, 256, (side // 4, side // 4, 3), np.uint8)
-    return np.asarray(Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC))
 
 
 def config_file(tmp_path: Path, shard: Path, total_iter: int, **train: object) -> Path:
