@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vs_paragonsr2 import load_network
 from vs_paragonsr2.network import ParagonSR2
+from vs_paragonsr2.network.blocks import FLOAT16_MAX
 from vs_paragonsr2.training.forward import training_forward
 from vs_paragonsr2.training.span import SIDE, average, balance, excess, harsh_picture
 
@@ -46,6 +47,16 @@ def test_the_forward_pass_is_the_networks(name: str, side: int) -> None:
     assert expected.keys() == found.keys() and len(found) > 10
     for key, gradient in expected.items():
         torch.testing.assert_close(found[key], gradient, rtol=1e-8, atol=1e-9 * float(gradient.abs().max()), msg=key)
+
+
+def test_products_beyond_half_precision_are_clamped_as_in_the_network() -> None:
+    """Else a mean of weights, or a stretched patch, can overflow, and no step leads on from there."""
+    network = network_of_large_products(3e3, 1e-3).double().to(memory_format=torch.channels_last)
+    picture = harsh_picture(np.random.default_rng(0)).double()
+    with torch.inference_mode():
+        assert max(largest_inputs(network, picture, "out")) == FLOAT16_MAX
+        plain, quick = (run(picture)[..., 2:-2, 2:-2] for run in (network, training_forward(network, CPU)))
+    torch.testing.assert_close(quick, plain, rtol=0, atol=1e-6 * float(plain.abs().max()))
 
 
 def test_other_networks_and_devices_keep_their_own() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..fold import fold_tail
 from ..network import ParagonSR2
-from ..network.blocks import NanoBlock, StreamBlock
+from ..network.blocks import NanoBlock, StreamBlock, guarded_product
 from ..polyphase import IDENTITY
 
 DILATION = 3
@@ -65,8 +65,8 @@ def _stream(block: StreamBlock, x: Tensor) -> Tensor:
         proj, gate, proj_bias, gate_bias = layers
         hidden = _pointwise(context, proj, proj_bias)
         halves.append(F.conv2d(hidden, gate, gate_bias, padding=1, groups=len(gate)))
-    # Without the guard against overflow, which costs a tenth of a step: ``train.span`` keeps products far from it.
-    return x + block.scale(_pointwise(halves[0] * halves[1], block.out.weight, block.out.bias))
+    product = guarded_product(*halves) if block.guarded else halves[0] * halves[1]
+    return x + block.scale(_pointwise(product, block.out.weight, block.out.bias))
 
 
 def _biases(block: StreamBlock) -> list[tuple[Tensor, ...]]:
