@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .network import LegacyParagonSR2, Network
-from .network.blocks import LayerScale, NanoBlock, PhotoBlock, ProBlock, StreamBlock, WindowAttention, guarded_product
+from .network.blocks import LayerScale, NanoBlock, PhotoBlock, ProBlock, StreamBlock, WindowAttention
 from .network.legacy import LegacyGroup, LegacyNanoBlock, LegacyStreamBlock, ShuffleStage
 
 
@@ -79,14 +79,14 @@ class SplitStream(nn.Module):
         self.proj_a, self.proj_b = _part(block.proj, outputs=0), _part(block.proj, outputs=1)
         self.gate_a, self.gate_b = _part(block.gate, outputs=0), _part(block.gate, outputs=1)
         self.out = block.out
-        self.guarded = block.guarded
+        self.product = block.product
         if band:
             self.dw1, self.dw3, self.gate_a, self.gate_b = map(without_row_padding, (self.dw1, self.dw3, self.gate_a, self.gate_b))
 
     def forward(self, x: Tensor) -> Tensor:
         context = self.fuse1(self.dw1(self._without(x, 2))) + self.fuse3(self.dw3(x))
         a, b = self.gate_a(self.proj_a(context)), self.gate_b(self.proj_b(context))
-        return self._without(x, 4) + self.out(guarded_product(a, b) if self.guarded else a * b)
+        return self._without(x, 4) + self.out(self.product(a, b))
 
     def _without(self, x: Tensor, rows: int) -> Tensor:
         return without_rows(x, rows) if self.band else x

@@ -3,6 +3,7 @@
 Every block has ``radius``, how far its convolutions reach in pixels.
 """
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -90,7 +91,7 @@ class StreamBlock(nn.Module):
         self.gate = depthwise(2 * hidden)
         self.out = nn.Conv2d(hidden, channels, 1)
         self.scale: nn.Module = LayerScale(channels) if layer_scale else nn.Identity()
-        self.guarded = layer_scale
+        self.product: Callable[[Tensor, Tensor], Tensor] = guarded_product if layer_scale else torch.mul
 
     def factors(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The two halves whose product is the block's nonlinearity, (N, 2 * C, H, W) each."""
@@ -100,7 +101,7 @@ class StreamBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.factors(x)
-        return x + self.scale(self.out(guarded_product(a, b) if self.guarded else a * b))
+        return x + self.scale(self.out(self.product(a, b)))
 
 
 class WindowAttention(nn.Module):

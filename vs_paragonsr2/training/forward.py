@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..fold import fold_tail
 from ..network import ParagonSR2
-from ..network.blocks import NanoBlock, StreamBlock, guarded_product
+from ..network.blocks import NanoBlock, StreamBlock
 from ..polyphase import IDENTITY
 
 DILATION = 3
@@ -65,8 +65,7 @@ def _stream(block: StreamBlock, x: Tensor) -> Tensor:
         proj, gate, proj_bias, gate_bias = layers
         hidden = _pointwise(context, proj, proj_bias)
         halves.append(F.conv2d(hidden, gate, gate_bias, padding=1, groups=len(gate)))
-    product = guarded_product(*halves) if block.guarded else halves[0] * halves[1]
-    return x + block.scale(_pointwise(product, block.out.weight, block.out.bias))
+    return x + block.scale(_pointwise(block.product(*halves), block.out.weight, block.out.bias))
 
 
 def _biases(block: StreamBlock) -> list[tuple[Tensor, ...]]:
