@@ -92,6 +92,21 @@ def test_a_run_takes_the_losses_of_its_configuration(tmp_path: Path, shard: Path
     assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_depthwise_weights_have_a_learning_rate_of_their_own(tmp_path: Path, shard: Path) -> None:
+    """AdamW's first step is as long as the learning rate, whatever the gradient."""
+    moved: dict[float, dict[str, float]] = {}
+    for factor in (1.0, 30.0):
+        path = config_file(tmp_path, shard, 1, optim_g={"type": "AdamW", "lr": 1e-4, "depthwise_factor": factor})
+        run = Trainer(load_config(path), tmp_path / f"{factor}", CPU)
+        before = {name: tensor.clone() for name, tensor in run.network.named_parameters()}
+        run.run(lambda progress: None)
+        after = dict(run.network.named_parameters())
+        moved[factor] = {name: float((after[name] - before[name]).detach().abs().median()) for name in before}
+    for name, distance in moved[1.0].items():
+        expected = 30 if name.endswith("dw.weight") else 1
+        assert moved[30.0][name] == pytest.approx(expected * distance, rel=0.01), name
+
+
 def test_training_lowers_the_loss(tmp_path: Path, shard: Path) -> None:
     config = load_config(config_file(tmp_path, shard, 60))
     losses: list[float] = []

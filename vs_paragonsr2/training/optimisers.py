@@ -1,6 +1,5 @@
 """The optimisers that a configuration can name."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -9,12 +8,21 @@ from torch import nn
 from .config import Optimiser
 
 
-def make_optimiser(options: Optimiser, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """An optimiser for the parameters, which are float32.
+def make_optimiser(options: Optimiser, network: nn.Module) -> torch.optim.Optimizer:
+    """An optimiser for the network's trained parameters, which are float32.
+
+    Each parameter group has a ``factor``, by which the learning rate of a step is multiplied for it.
 
     SOAP (Vyas et al. 2024, pytorch-optimizer's) is Adam in the eigenbasis of each weight's gradients, found anew every ten steps.
     Stream's products, one block after another, make directions of very different slopes, which it evens out.
     """
+    depthwise = {id(m.weight) for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1}
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if id(p) not in depthwise], "factor": 1.0},
+        {"params": [p for p in trained if id(p) in depthwise], "factor": options.depthwise_factor},
+    ]
+    parameters = [group for group in groups if group["params"]]
     settings: dict[str, Any] = {"lr": options.lr, "betas": tuple(options.betas), "weight_decay": options.weight_decay}
     if options.type == "SOAP":
         from pytorch_optimizer import SOAP  # here, since its import takes two seconds

@@ -66,7 +66,7 @@ class Trainer:
         if not resumed:
             self._start()
         self.average = deepcopy(self.network).eval().requires_grad_(False)
-        self.optimiser = make_optimiser(config.train.optim_g, [p for p in self.network.parameters() if p.requires_grad])
+        self.optimiser = make_optimiser(config.train.optim_g, self.network)
         if resumed:
             self._load_state()
 
@@ -136,7 +136,7 @@ class Trainer:
         train = self.config.train
         low, high = (x.contiguous(memory_format=torch.channels_last) for x in (low, high))
         for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate(self.step)
+            group["lr"] = self.learning_rate(self.step) * group["factor"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.use_amp):
             out = self.forward(low).float()
         # The outermost pixels have the network's zeros about them, which a filter never shows.
