@@ -11,12 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .checkpoint import load_network
     from .errors import ParagonSR2Error
     from .filter import upscale
+    from .network import load_network
     from .weights import shipped_models
 
-_ROOMS = {"upscale": "filter", "load_network": "checkpoint", "shipped_models": "weights", "ParagonSR2Error": "errors"}
+_ROOMS = {"upscale": "filter", "load_network": "network", "shipped_models": "weights", "ParagonSR2Error": "errors"}
 
 try:
     __version__ = version("vs_paragonsr2")

@@ -117,6 +117,10 @@ class PlaneFilter:
         ]
         return PlaneFilter(axes[0], axes[1], self.first, (self.step[0] * cells[0], self.step[1] * cells[1]))
 
+    def times(self, gain: float) -> "PlaneFilter":
+        """The same filter with its outputs multiplied."""
+        return PlaneFilter(self.vertical, self.horizontal * gain, self.first, self.step)
+
     @property
     def is_separated(self) -> bool:
         """Whether one axis after the other is cheaper than the dense kernel.

@@ -5,7 +5,6 @@ nothing has to be opened to choose one: ``VARIANT_SCALEx[_KIND].safetensors`` is
 """
 
 import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -13,10 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from .arguments import checkpoint_file
+from .checkpoints.load import SUFFIXES, description_of
 from .errors import ParagonSR2Error
-from .header import attention_in_header, scale_in_header
-
-SUFFIXES = (".safetensors", ".pth", ".pt")
 
 SUMS = "SHA256SUMS"
 
@@ -108,7 +105,7 @@ def _read_model(path: Path, scale: int | None) -> Model:
         digest = _digest(path, stat.st_mtime_ns, stat.st_size)
     except OSError as error:
         raise ParagonSR2Error(f"model is {str(path)!r}: the file cannot be read ({error.strerror})") from error
-    return Model(path, digest, _facts(path, digest)[0] if scale is None else scale)
+    return Model(path, digest, description_of(path, digest).scale if scale is None else scale)
 
 
 @lru_cache(maxsize=64)
@@ -119,31 +116,8 @@ def _digest(path: Path, mtime_ns: int, size: int) -> str:
 
 
 def sees_whole_picture(model: Model) -> bool:
-    """Whether the model's network has attention, so that an output can depend on every input.
+    """Whether an output of the model's network can depend on every input.
 
     Raises ParagonSR2Error for a bad file.
     """
-    return _facts(model.path, model.sha256)[1]
-
-
-@lru_cache(maxsize=64)
-def _facts(path: Path, sha256: str) -> tuple[int, bool]:
-    """Scale of a checkpoint, and whether it has attention: by its header, or else by loading it once and keeping what was found."""
-    scale = scale_in_header(path) if path.suffix == ".safetensors" else None
-    if scale is not None:
-        return scale, attention_in_header(path)
-
-    from .cache import entry_path, load_or_make  # here: what says its scale needs neither it nor what it imports
-
-    def make() -> tuple[tuple[int, bool], bytes]:
-        from .checkpoint import load_network
-
-        network = load_network(path)
-        facts = network.scale, network.window is not None
-        return facts, json.dumps(facts).encode()
-
-    def load(data: bytes) -> tuple[int, bool]:
-        scale, whole = json.loads(data)
-        return scale, whole
-
-    return load_or_make(entry_path("facts", sha256), load, make)
+    return description_of(model.path, model.sha256).sees_whole_picture

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from ..colour import PlaneFormat
 from ..errors import ParagonSR2Error
-from ..graph import PlanesGraph, input_formats, narrow, seam_dtype, widen
 from .devices import UNDISTURBED, DeviceMemoryError
+from .modules import ProgramModule, input_formats, narrow, seam_dtype, widen
 from .planes import padded_shapes
 
 SETTINGS: dict[str, Any] = {
@@ -74,26 +74,25 @@ def installed_runtime() -> Runtime:
 
 
 class EngineGraph(nn.Module):
-    """PlanesGraph between the casts that TensorRT does not know: it has no 16-bit integers, whose seams are float32 here.
+    """A program between the casts that TensorRT does not know: it has no 16-bit integers, whose seams are float32 here.
 
     Args:
         graph: of a padded tile; left as it is.
         device: where it is to run.
     """
 
-    def __init__(self, graph: PlanesGraph, device: torch.device) -> None:
+    def __init__(self, graph: ProgramModule, device: torch.device) -> None:
         super().__init__()
-        self.planes_graph = deepcopy(graph).to(device)
+        self.program_module = deepcopy(graph).to(device)
         self.device = device
         self.sources, self.target = input_formats(graph.spec), graph.spec.target
 
     def forward(self, *planes: Tensor) -> tuple[Tensor, ...]:
-        core = self.planes_graph.core
         samples = [
-            plane if seam_dtype(fmt) is torch.int16 else widen(plane, fmt, core.wide)
+            plane if seam_dtype(fmt) is torch.int16 else widen(plane, fmt, self.program_module.wide)
             for plane, fmt in zip(planes, self.sources, strict=True)
         ]
-        found = core(*samples)
+        found = [plane for group in self.program_module.groups(samples) for plane in group.split(1, 1)]
         if seam_dtype(self.target) is torch.int16:
             return tuple(found)
         # One plane after the other: TensorRT does not split uint8.
@@ -109,7 +108,7 @@ class EngineGraph(nn.Module):
     @property
     def source_shapes(self) -> list[tuple[int, int]]:
         """Height and width of the planes that ``forward`` takes."""
-        graph = self.planes_graph
+        graph = self.program_module
         return [shape for fmt in graph.spec.inputs for shape in padded_shapes(fmt, graph.halo)]
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ParagonSR2Error
-from ..graph import input_formats, seam_dtype
 from .base import NonFiniteError, Plane, Session
 from .devices import DeviceMemoryError, Lane, give_back, is_lost, is_out_of_memory, memory_errors, used_bytes
+from .modules import input_formats, seam_dtype
 from .planes import Layout
 
 CHECKED_FRAMES = 3
@@ -23,8 +23,8 @@ type Check = Callable[[Sequence[Tensor]], bool]
 """Whether all numbers behind a tile's result are finite."""
 
 
-class Program(Protocol):
-    """A tile's padded source planes on the device, (1, 1, height, width) in the graph's seam dtypes, to the target's."""
+class TileProgram(Protocol):
+    """A tile's padded source planes on the device, (1, 1, height, width) in their seam dtypes, to the target's."""
 
     def __call__(self, *planes: Tensor) -> Sequence[Tensor]: ...
 
@@ -32,7 +32,7 @@ class Program(Protocol):
 class FrameLane:
     """A lane with the memory of one frame in flight."""
 
-    def __init__(self, lane: Lane, layout: Layout, program: Program) -> None:
+    def __init__(self, lane: Lane, layout: Layout, program: TileProgram) -> None:
         self.lane = lane
         self._layout = layout
         self._program = program

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..checkpoint import load_network
 from ..colour import (
     ClipSpec,
     Resampler,
@@ -24,7 +23,7 @@ from ..colour import (
     yuv_to_rgb,
 )
 from ..errors import ParagonSR2Error
-from ..network import Network
+from ..network import Network, load_network
 from ..tiling import Upsampler, border
 from ..weights import Model
 from .base import Plane, Request, Session, check_scale

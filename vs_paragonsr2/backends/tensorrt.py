@@ -1,4 +1,4 @@
-"""PlanesGraph as one TensorRT engine, built by Torch-TensorRT and kept on disk.
+"""Programs as one TensorRT engine each, built by Torch-TensorRT and kept on disk.
 
 ``torch-tensorrt`` and ``torch-tensorrt-rtx`` (TensorRT for RTX, the engine of consumer cards) are one Python package for two
 runtimes; whichever is installed is taken. While an engine is built, PyTorch serves (:mod:`.torch`).
@@ -12,17 +12,18 @@ from pathlib import Path
 import torch
 
 from ..cache import entry_path, keep, load_kept, load_or_make
+from ..checkpoints.load import parts_of
 from ..errors import ParagonSR2Error
-from ..graph import PlanesGraph
 from ..tiling import tile_spec
 from .base import Request, check_scale
 from .devices import device_name as device_name
 from .devices import driver_version, lane_on, memory_errors, torch_devices
 from .engines import SETTINGS, Engine, EngineError, EngineGraph, Runtime, build_engine, installed_runtime
 from .lanes import FrameLane, LanesSession, open_fitting, spread
+from .modules import ProgramModule, program_for
 from .planes import Layout
 from .switch import SwitchingSession
-from .torch import alignment, dtype_of, finite_check, loaded, sizes_of, with_exact
+from .torch import alignment, dtype_of, finite_check, sizes_of, with_exact
 from .torch import default_streams as default_streams
 from .torch import open_session as open_pytorch
 
@@ -45,7 +46,8 @@ def open_session(request: Request) -> SwitchingSession:
     precision = options.precision or "f16"
     dtype_of(precision)
     build = partial(open_engines, request, devices, precision, runtime)
-    largest = next(sizes_of(request.spec, loaded(request.model, options.alpha), options.tile_size))
+    network = parts_of(request.model.path, request.model.sha256, options.alpha)
+    largest = next(sizes_of(request.spec, network, options.tile_size))
     paths = [engine_path(request, largest, precision, runtime, device) for device in devices]
     if options.wait or all(load_kept(path, bytes) is not None for path in paths):
         session = with_exact(build(), request, devices)
@@ -59,12 +61,13 @@ def open_session(request: Request) -> SwitchingSession:
 def open_engines(request: Request, devices: Sequence[torch.device], precision: str, runtime: Runtime) -> LanesSession:
     """The session with an engine on each device, from the disk or new, with tiles as large as the memory allows."""
     options = request.options
-    network = loaded(request.model, options.alpha)
+    network = parts_of(request.model.path, request.model.sha256, options.alpha)
     check_scale(network.scale, request.spec)
 
     def build(size: tuple[int, int]) -> LanesSession:
-        graph = PlanesGraph(network, tile_spec(request.spec, size), dtype=dtype_of(precision), padded=True)
-        layout = Layout(request.spec, size, graph.halo, alignment(request.spec, network))
+        dtype = dtype_of(precision)
+        graph = ProgramModule(program_for(network, tile_spec(request.spec, size), dtype), dtype=dtype, padded=True)
+        layout = Layout(request.spec, size, graph.halo, alignment(graph.program))
         graphs, engines = {}, {}
         paths = {device: engine_path(request, size, precision, runtime, device) for device in devices}
         with memory_errors():
@@ -79,7 +82,7 @@ def open_engines(request: Request, devices: Sequence[torch.device], precision: s
             layout,
             make,
             spread(devices, options.num_streams),
-            check=None if precision == "f32" else finite_check({device: graph.planes_graph for device, graph in graphs.items()}),
+            check=None if precision == "f32" else finite_check({device: graph.program_module for device, graph in graphs.items()}),
             memory_limit=options.memory_limit,
         )
         for device, path in paths.items():

@@ -1,4 +1,4 @@
-"""PlanesGraph in PyTorch, on CUDA devices: what runs at once, everywhere, and serves while faster engines are built.
+"""Programs in PyTorch, on CUDA devices: what runs at once, everywhere, and serves while faster engines are built.
 
 On a CPU, which has to be asked for, it is the same without a recording.
 """
@@ -6,24 +6,24 @@ On a CPU, which has to be asked for, it is the same without a recording.
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import lru_cache
 from math import lcm
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from ..checkpoint import load_network
+from ..checkpoints.load import parts_of
 from ..colour import ClipSpec
 from ..errors import ParagonSR2Error
-from ..graph import PlanesGraph
-from ..network import Network
+from ..program.fold import fold
+from ..program.graph import Program
+from ..program.parts import NetworkParts
 from ..tiling import tile_size, tile_spec, unit
-from ..weights import Model
 from .base import Request, check_scale
 from .devices import CUDALane, is_lost, is_out_of_memory, lane_on, memory_errors, torch_devices
 from .devices import device_name as device_name
-from .lanes import Check, FrameLane, LanesSession, Program, open_fitting, smaller_sizes, spread
+from .lanes import Check, FrameLane, LanesSession, TileProgram, open_fitting, smaller_sizes, spread
+from .modules import ProgramModule, program_for
 from .planes import Layout
 from .switch import SwitchingSession
 
@@ -56,12 +56,12 @@ def open_lanes(request: Request, devices: Sequence[torch.device], precision: str
     """The session in one precision, with tiles as large as the memory allows."""
     options = request.options
     dtype = dtype_of(precision)
-    network = loaded(request.model, options.alpha)
+    network = parts_of(request.model.path, request.model.sha256, options.alpha)
     check_scale(network.scale, request.spec)
 
     def build(size: tuple[int, int]) -> LanesSession:
-        graph = PlanesGraph(network, tile_spec(request.spec, size), dtype=dtype, padded=True)
-        layout = Layout(request.spec, size, graph.halo, alignment(request.spec, network))
+        graph = ProgramModule(program_for(network, tile_spec(request.spec, size), dtype), dtype=dtype, padded=True)
+        layout = Layout(request.spec, size, graph.halo, alignment(graph.program))
         notes: list[str] = []
         with memory_errors():
             form = fastest_form(graph, layout, devices[0], options.torch_compile, notes)
@@ -91,36 +91,29 @@ def dtype_of(precision: str) -> torch.dtype:
     return PRECISIONS[precision]
 
 
-@lru_cache(maxsize=4)
-def loaded(model: Model, alpha: float | None) -> Network:
-    """A model's network on the host, shared by the sessions that differ in the clip alone."""
-    return load_network(model.path, alpha=alpha)
-
-
-def sizes_of(spec: ClipSpec, network: Network, most: tuple[int, int] = (0, 0)) -> Iterator[tuple[int, int]]:
+def sizes_of(spec: ClipSpec, network: NetworkParts, most: tuple[int, int] = (0, 0)) -> Iterator[tuple[int, int]]:
     """(rows, columns) of tiles to try: those that :func:`tile_size` finds for the most, then less and less."""
-    align = alignment(spec, network)
+    align = alignment(fold(network, spec))
     return smaller_sizes(tile_size(spec, most, align), align)
 
 
-def alignment(spec: ClipSpec, network: Network) -> tuple[int, int]:
+def alignment(program: Program) -> tuple[int, int]:
     """(rows, columns) of which the places of tiles are multiples: attention windows of a tile are windows of the picture.
 
     They are approximate all the same: through windows that are shifted and channel attention an output of Photo or Pro sees the
     whole picture. Measured by ``scripts/tile_loss.py``, random weights, tiles of 96x96 of 192x192: luma PSNR 69 dB from the whole
     for Photo, 48 dB for Pro.
     """
-    rows, columns = unit(spec)
-    window = network.window or 1
-    return lcm(rows, window), lcm(columns, window)
+    rows, columns = unit(program.spec)
+    return lcm(rows, *program.windows), lcm(columns, *program.windows)
 
 
-def finite_check(graphs: Mapping[torch.device, PlanesGraph]) -> Check:
+def finite_check(graphs: Mapping[torch.device, ProgramModule]) -> Check:
     """Whether a tile's samples are finite before they are rounded: afterwards nobody can tell what overflowed."""
 
     def check(planes: Sequence[Tensor]) -> bool:
         graph = graphs[planes[0].device]
-        sums = graph.core.sums(*graph.samples(planes))
+        sums = graph.groups(graph.samples(planes), rounds=False)
         return all(bool(samples.isfinite().all()) for samples in sums)
 
     return check
@@ -133,18 +126,18 @@ class Form:
     channels_last: bool = False
     compiled: bool = False
 
-    def on(self, graph: PlanesGraph, device: torch.device) -> PlanesGraph:
+    def on(self, graph: ProgramModule, device: torch.device) -> ProgramModule:
         """A copy of the graph on a device."""
         graph = deepcopy(graph)
         # On the host, where it is done at once: lanes do not wait for what is under way on the device's own stream.
         return (graph.to(memory_format=torch.channels_last) if self.channels_last else graph).to(device)
 
-    def program(self, graph: PlanesGraph) -> Program:
+    def program(self, graph: ProgramModule) -> TileProgram:
         """What runs it."""
-        return cast(Program, torch.compile(graph, dynamic=False)) if self.compiled else graph
+        return cast(TileProgram, torch.compile(graph, dynamic=False)) if self.compiled else graph
 
 
-def fastest_form(graph: PlanesGraph, layout: Layout, device: torch.device, tries_compiler: bool, notes: list[str]) -> Form:
+def fastest_form(graph: ProgramModule, layout: Layout, device: torch.device, tries_compiler: bool, notes: list[str]) -> Form:
     """The form that takes a frame the least time on this very device. On a CPU, the plain one, untried.
 
     PyTorch's compiler needs more than PyTorch brings, as a C compiler: where it fails, ``notes`` gets a line about it.
@@ -164,7 +157,7 @@ def fastest_form(graph: PlanesGraph, layout: Layout, device: torch.device, tries
     return min(times, key=times.__getitem__)
 
 
-def _milliseconds(form: Form, graph: PlanesGraph, layout: Layout, device: torch.device) -> float:
+def _milliseconds(form: Form, graph: ProgramModule, layout: Layout, device: torch.device) -> float:
     lane = CUDALane(device)
     FrameLane(lane, layout, form.program(form.on(graph, device)))
     return lane.milliseconds()

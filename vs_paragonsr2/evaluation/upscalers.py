@@ -14,11 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..backends.reference import ReferenceSession
-from ..checkpoint import load_network
 from ..colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from ..errors import ParagonSR2Error
 from ..metrics import Picture
-from ..network import Network
+from ..network import Network, load_network
 from ..network.magic_kernel import MagicKernelBase
 from ..tiling import Upsampler
 from ..weights import find_model

@@ -1,8 +1,40 @@
-"""The published networks, as trained. Plain PyTorch: nothing here knows of VapourSynth or of any other room."""
+"""The published networks: what a checkpoint of each variant and version holds and how it folds, in NumPy; and as trained, in PyTorch.
 
-from .legacy import LegacyParagonSR2
-from .paragonsr2 import SCALES, VARIANTS, ParagonSR2, Variant, VariantSpec
+Importing this room imports no PyTorch; ``ParagonSR2``, ``LegacyParagonSR2``, ``Network`` and ``load_network`` do when they are used.
+"""
 
-Network = ParagonSR2 | LegacyParagonSR2
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["SCALES", "VARIANTS", "LegacyParagonSR2", "Network", "ParagonSR2", "Variant", "VariantSpec"]
+from .description import VARIANTS, Description, describe
+from .variant import SCALES, Variant
+
+if TYPE_CHECKING:
+    from .legacy.network import LegacyParagonSR2
+    from .loading import Network, load_network
+    from .paragonsr2 import ParagonSR2
+
+_TORCH = {
+    "ParagonSR2": ".paragonsr2",
+    "LegacyParagonSR2": ".legacy.network",
+    "Network": ".loading",
+    "load_network": ".loading",
+}
+
+__all__ = [
+    "SCALES",
+    "VARIANTS",
+    "Description",
+    "LegacyParagonSR2",
+    "Network",
+    "ParagonSR2",
+    "Variant",
+    "describe",
+    "load_network",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_TORCH[name], __name__), name)

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-HALF_BAND = (-1 / 32, 0.0, 9 / 32, 16 / 32, 9 / 32, 0.0, -1 / 32)
-BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+from .description import BINOMIAL, HALF_BAND
 
 
 def row_and_column_filters(taps: tuple[float, ...]) -> tuple[nn.Conv2d, nn.Conv2d]:

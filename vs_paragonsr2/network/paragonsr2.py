@@ -1,41 +1,19 @@
 """ParagonSR2 as it is trained today (checkpoint version 11), and as versions 9 and 10 had it."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .blocks import AttentionMode, Block, NanoBlock, PhotoBlock, ProBlock, StreamBlock
+from .description import VARIANTS
+from .layers import AttentionMode
 from .magic_kernel import MagicKernelBase
+from .photo.block import PhotoBlock
+from .pro.block import ProBlock
+from .realtime.block import NanoBlock
+from .stream.block import StreamBlock
+from .variant import SCALES
 
-Variant = Literal["realtime", "stream", "photo", "pro"]
-
-SCALES = (2, 3, 4, 8)
-
-
-@dataclass(frozen=True, slots=True)
-class VariantSpec:
-    """What sets one variant apart from the others."""
-
-    features: int
-    groups: int
-    blocks: int
-    detail_gain: float
-    """Value at the start of training."""
-    alpha: float
-    """Default of the base path's low-pass blend."""
-    window: int | None
-    """Side of the attention windows in pixels; None for a network with a finite receptive field."""
-
-
-VARIANTS: dict[Variant, VariantSpec] = {
-    "realtime": VariantSpec(features=16, groups=1, blocks=3, detail_gain=0.05, alpha=0.3, window=None),
-    "stream": VariantSpec(features=32, groups=2, blocks=3, detail_gain=0.1, alpha=0.0, window=None),
-    "photo": VariantSpec(features=64, groups=4, blocks=4, detail_gain=0.1, alpha=0.4, window=16),
-    "pro": VariantSpec(features=64, groups=6, blocks=6, detail_gain=0.1, alpha=0.4, window=16),
-}
+Block = NanoBlock | StreamBlock | PhotoBlock | ProBlock
 
 
 class BlockGroup(nn.Module):
@@ -74,7 +52,7 @@ class ParagonSR2(nn.Module):
 
     def __init__(
         self,
-        variant: Variant,
+        variant: str,
         scale: int = 2,
         *,
         upsampler_alpha: float | None = None,
@@ -94,21 +72,24 @@ class ParagonSR2(nn.Module):
             raise ValueError(f"version is {version!r}: expected 11, or 10 for the blocks of versions 9 and 10")
         spec = VARIANTS[variant]
         f = spec.features
-        self.variant: Variant = variant
+        self.variant = variant
         self.scale = scale
         self.version = version
-        self.window = spec.window
         self.base = MagicKernelBase(scale, spec.alpha if upsampler_alpha is None else upsampler_alpha)
         self.conv_in = nn.Conv2d(3, f, 3, padding=1)
         attention = None if export_safe else attention_mode
+        self.window = spec.window if attention or spec.always_sees_whole else None
 
-        def block(index: int) -> nn.Module:
-            if variant == "realtime":
-                return NanoBlock(f, layer_scale=version == 11)
-            if variant == "stream":
-                return StreamBlock(f, layer_scale=version == 11)
-            kind = PhotoBlock if variant == "photo" else ProBlock
-            return kind(f, spec.window or 0, shifted=index % 2 == 1, attention=attention)
+        def block(index: int) -> Block:
+            match variant:
+                case "realtime":
+                    return NanoBlock(f, layer_scale=version == 11)
+                case "stream":
+                    return StreamBlock(f, layer_scale=version == 11)
+                case "photo":
+                    return PhotoBlock(f, spec.window or 0, shifted=index % 2 == 1, attention=attention)
+                case _:
+                    return ProBlock(f, spec.window or 0, shifted=index % 2 == 1, attention=attention)
 
         self.body = nn.Sequential(
             *(

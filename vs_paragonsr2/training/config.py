@@ -38,7 +38,7 @@ class NetworkOptions:
         arguments = dataclasses.asdict(self)
         del arguments["type"], arguments["scale"]
         try:
-            return ParagonSR2(self.type.removeprefix(PREFIX), self.scale or scale, **arguments)  # type: ignore[arg-type]
+            return ParagonSR2(self.type.removeprefix(PREFIX), self.scale or scale, **arguments)
         except ValueError as error:
             raise ParagonSR2Error(f"network_g: {error}") from error
 

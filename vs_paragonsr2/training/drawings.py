@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ..graph import bayer
 from .shards import Picture, Tile
 
 FINER = 2
@@ -123,6 +122,17 @@ def pixel_mask(side: int, rng: np.random.Generator) -> Mask:
         return np.array(shades.convert("1", dither=Image.Dither.FLOYDSTEINBERG))
     if kind == 2:
         return np.asarray(shades) > rng.integers(255, size=(side, side))
-    thresholds = (bayer(2 << int(rng.integers(3)))[0, 0].numpy() + 0.5) * 255
+    thresholds = (_bayer(2 << int(rng.integers(3))) + 0.5) * 255
     repeats = -(-side // len(thresholds))
     return np.asarray(shades) > np.tile(thresholds, (repeats, repeats))[:side, :side]
+
+
+def _bayer(side: int) -> NDArray[np.float64]:
+    """(side, side), a power of two: the thresholds of ordered dither, whose mean is 0 (B. E. Bayer, 1973).
+
+    With a side of 8, -63/128 to 63/128 in steps of 1/64.
+    """
+    pattern = np.zeros((1, 1))
+    while len(pattern) < side:
+        pattern = np.block([[4 * pattern, 4 * pattern + 2], [4 * pattern + 3, 4 * pattern + 1]])
+    return (pattern + 0.5) / side**2 - 0.5

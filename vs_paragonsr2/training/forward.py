@@ -18,10 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..fold import fold_tail
 from ..network import ParagonSR2
-from ..network.blocks import NanoBlock, StreamBlock
+from ..network.realtime.block import NanoBlock
+from ..network.stream.block import StreamBlock
 from ..polyphase import IDENTITY
+from ..program.tails import behind_shuffle, tail_product
 
 DILATION = 3
 """Of StreamBlock's second depthwise convolution."""
@@ -32,19 +33,27 @@ def training_forward(network: ParagonSR2, device: torch.device) -> Callable[[Ten
     if device.type != "cpu" or not all(type(block) in STEPS for block in network.blocks()):
         return network
 
-    rgb = torch.eye(3, device=device)
+    axis = behind_shuffle(IDENTITY, network.scale)
 
     def forward(x: Tensor) -> Tensor:
         features = network.conv_in(x)
         for block in network.blocks():
             features = STEPS[type(block)](block, features)
         with torch.autocast(device.type, enabled=False):
-            tail = fold_tail(network, rgb.to(x), (IDENTITY, IDENTITY))
+            weight, bias = _tail(network, torch.from_numpy(axis.taps).to(x))
         # 5x5 taps about each pixel.
-        detail = F.conv2d(network.conv_mid(features), tail.weight.flatten(0, 2), tail.bias.flatten(), padding=2)
+        detail = F.conv2d(network.conv_mid(features), weight, bias, padding=2)
         return network.base(x) + F.pixel_shuffle(detail, network.scale)
 
     return forward
+
+
+def _tail(network: ParagonSR2, taps: Tensor) -> tuple[Tensor, Tensor]:
+    """The last upsampling convolution, the shuffle and ``conv_out`` as weight and bias of one convolution before the shuffle."""
+    up, out = network.up[0], network.conv_out
+    assert isinstance(up, nn.Conv2d) and out.bias is not None
+    weight, bias = tail_product(torch, up.weight, up.bias, network.detail_gain * out.weight, taps, taps)
+    return weight.flatten(0, 2), (bias + (network.detail_gain * out.bias)[:, None, None]).flatten()
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..network import ParagonSR2
-from ..network.blocks import LayerScale, StreamBlock
+from ..network.layers import LayerScale
+from ..network.stream.block import StreamBlock
 from .drawings import pixel_mask
 
 SIDE = 48

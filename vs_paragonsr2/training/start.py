@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..network import Network, ParagonSR2
-from ..network.blocks import LayerScale, StreamBlock
+from ..network.layers import LayerScale
+from ..network.stream.block import StreamBlock
 
 
 @torch.no_grad()

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from ..checkpoint import load_network
 from ..errors import ParagonSR2Error
 from ..evaluation.upscalers import upscale_picture
 from ..metrics import psnr_luma
-from ..network import Network, ParagonSR2
+from ..network import Network, ParagonSR2, load_network
 from .config import TrainDataset, TrainingConfig
 from .data import Ahead, Batch, Pair, PatchSampler, read_pairs, stretched
 from .forward import training_forward

@@ -1,17 +1,15 @@
 """Checkpoint versions 7 and 8, which compute something else under other names (realtime and stream only)."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from .blocks import depthwise
-from .magic_kernel import BINOMIAL, HALF_BAND, MagicKernelBase, row_and_column_filters
-from .paragonsr2 import SCALES, VARIANTS
-
-LegacyVariant = Literal["realtime", "stream"]
-
-DEFAULT_ALPHA: dict[LegacyVariant, float] = {"realtime": 0.35, "stream": 0.0}
+from ..description import BINOMIAL, HALF_BAND
+from ..layers import depthwise
+from ..magic_kernel import MagicKernelBase, row_and_column_filters
+from ..variant import SCALES
+from . import DEFAULT_ALPHA, VARIANTS
 
 
 class LegacyFilter(nn.Module):
@@ -190,7 +188,7 @@ class LegacyParagonSR2(nn.Module):
 
     def __init__(
         self,
-        variant: LegacyVariant,
+        variant: str,
         scale: int,
         version: int,
         *,
@@ -206,7 +204,7 @@ class LegacyParagonSR2(nn.Module):
             raise ValueError(f"version is {version!r}: expected 7 or 8")
         spec = VARIANTS[variant]
         f = spec.features
-        self.variant: LegacyVariant = variant
+        self.variant = variant
         self.scale = scale
         self.version = version
         alpha = DEFAULT_ALPHA[variant] if upsampler_alpha is None else upsampler_alpha

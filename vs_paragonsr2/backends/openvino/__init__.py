@@ -1,7 +1,4 @@
-"""PlanesGraph on OpenVINO: the fast backend where there is no CUDA device.
-
-The compiled graph is kept on disk. A process that finds it there imports neither PyTorch nor anything that needs it.
-"""
+"""OpenVINO: the fast backend where there is no CUDA device. Nothing of it is kept on disk, since all is compiled in no time."""
 
 import io
 from collections.abc import Sequence
@@ -16,15 +13,22 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ..cache import entry_path, load_or_make
-from ..colour import PlaneFormat
-from ..errors import ParagonSR2Error
-from ..weights import Model, sees_whole_picture
-from .base import NonFiniteError, Options, Plane, Request, Session
-from .planes import input_ratios, place_cells, plane_ratios, plane_shapes, replicate
-from .processors import cores, gains_by_bf16
-from .sharing import SharedFrame
-from .switch import SwitchingSession
+from ...checkpoints.load import parts_of
+from ...colour import PlaneFormat
+from ...errors import ParagonSR2Error
+from ...program.bands import band_rows, in_bands, longest_reach, place_band, priming
+from ...program.fold import fold
+from ...program.geometry import Geometry, halo, place
+from ...program.graph import Program
+from ...program.operations import Margin
+from ...tiling import check_side, tile_spec, unit
+from ...weights import Model, sees_whole_picture
+from ..base import NonFiniteError, Options, Plane, Request, Session, check_scale
+from ..planes import input_ratios, place_cells, plane_ratios, plane_shapes, replicate
+from ..processors import cores, gains_by_bf16
+from ..sharing import SharedFrame
+from ..switch import SwitchingSession
+from .lowering import lower
 
 PRECISIONS = ("f32", "bf16", "f16")
 
@@ -33,6 +37,13 @@ MOST_STREAMS = 16
 
 WHOLE_STREAMS = 2
 """The same for a network with attention, which has no bands: at 1080p each of its layers writes up to a GiB."""
+
+
+BAND_ROWS = 32
+"""Luma rows of a band at most: what a layer writes is still in the processor's cache when the next one reads it."""
+
+DEEP_BAND_ROWS = 128
+"""The same for versions 7 and 8, whose deep parts compute more than a quarter of so few rows again for every band."""
 
 
 def default_device() -> str:
@@ -85,30 +96,47 @@ def open_session(request: Request) -> "OpenVINOSession | SwitchingSession":
         streams = min(streams, WHOLE_STREAMS)
     programs, config = _programs(device, streams)
     config["INFERENCE_PRECISION_HINT"] = precision
-    path = entry_path(
-        "blob",
-        *(ov.__version__, core.get_property(device, "FULL_DEVICE_NAME"), sorted(config.items())),
-        *(request.model.sha256, options.alpha, options.tile_size[0], request.spec),
+    program, geometry = program_of(request, centred=precision != "f32")
+    compiled = core.compile_model(lower(program, geometry, precision), device, config)
+    graphs = [compiled, *_copies(core, compiled, device, config, programs - 1)]
+    session = OpenVINOSession(
+        request, Bands(graphs, program.spec.source.height, priming(program, geometry), geometry.given), streams
     )
-
-    def load(data: bytes) -> _Compiled:
-        geometry, blob = np.frombuffer(data[:GEOMETRY_BYTES], "<u4").tolist(), data[GEOMETRY_BYTES:]
-        return _Compiled([core.import_model(blob, device, config) for _ in range(programs)], *geometry)
-
-    def make() -> tuple[_Compiled, bytes]:
-        from .conversion import convert
-
-        model, geometry = convert(request, precision)
-        stream = io.BytesIO()
-        core.compile_model(model, device, config).export_model(stream)
-        data = np.array(geometry, "<u4").tobytes() + stream.getvalue()
-        return load(data), data
-
-    session = OpenVINOSession(request, load_or_make(path, load, make), streams)
     if precision != "f16":
         return session
     in_f32 = replace(request, options=replace(options, precision="f32"))
     return SwitchingSession(session, options.num_streams, exact=partial(open_session, in_f32))
+
+
+def program_of(request: Request, *, centred: bool) -> tuple[Program, Geometry]:
+    """The program for one band of rows, and its geometry; a network that sees the whole picture has one band.
+
+    Raises ParagonSR2Error for a bad checkpoint.
+    """
+    network, spec = parts_of(request.model.path, request.model.sha256, request.options.alpha), request.spec
+    check_scale(network.scale, spec)
+    asked = request.options.tile_size[0]
+    check_side("high", asked, unit(spec)[0])
+    for most in (BAND_ROWS, DEEP_BAND_ROWS):
+        rows = band_rows(spec, min(asked or most, most))
+        program = fold(network, tile_spec(spec, (rows, spec.source.width)), centred=centred)
+        if program.windows:
+            program = fold(network, spec, centred=centred)
+            rows, columns = halo(program)
+            return program, place(program, given=Margin(rows, columns, rows, columns))
+        if longest_reach(program) <= most // 4:
+            break
+    banded = in_bands(program)
+    return banded, place_band(banded)
+
+
+def _copies(core: ov.Core, compiled: ov.CompiledModel, device: str, config: dict[str, str], count: int) -> list[ov.CompiledModel]:
+    """The same program again so many times, which costs a fifth of compiling it again."""
+    if not count:
+        return []
+    stream = io.BytesIO()
+    compiled.export_model(stream)
+    return [core.import_model(stream.getvalue(), device, config) for _ in range(count)]
 
 
 def _programs(device: str, num_streams: int) -> tuple[int, dict[str, str]]:
@@ -124,25 +152,18 @@ def _programs(device: str, num_streams: int) -> tuple[int, dict[str, str]]:
     return num_streams, {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "NO"}
 
 
-GEOMETRY_BYTES = 24
-"""Before a compiled graph on disk: the numbers of ``_Compiled``, four bytes each."""
-
-
 @dataclass(frozen=True, slots=True)
-class _Compiled:
-    """A graph for one band of rows, all in luma samples; a network that sees the whole picture has one band."""
+class Bands:
+    """A program for one band of rows; a network that sees the whole picture has one band."""
 
     graphs: list[ov.CompiledModel]
     """The same one for each stream, or one that has several."""
     rows: int
+    """Luma rows of a band."""
     priming: int
     """Bands to run before the first one."""
-    above: int
-    """Rows that come with a band, ..."""
-    below: int
-    left: int
-    """... and columns."""
-    right: int
+    about: Margin
+    """Luma samples that come with a band on each side."""
 
 
 def _device(core: ov.Core, options: Options) -> str:
@@ -174,19 +195,19 @@ class _Slot:
 class OpenVINOSession(Session[_Slot]):
     """Bands of a frame, one inference each, from a padded copy of the planes; cells go from there into the frame."""
 
-    def __init__(self, request: Request, compiled: _Compiled, streams: int) -> None:
+    def __init__(self, request: Request, bands: Bands, streams: int) -> None:
         source, target = request.spec.source, request.spec.target
-        self.compiled = compiled
+        self.program = bands
         self.scale = target.height // source.height
-        self.bands = -(-source.height // compiled.rows)
-        height = (compiled.priming + self.bands) * compiled.rows + compiled.above + compiled.below
-        width = source.width + compiled.left + compiled.right
+        self.bands = -(-source.height // bands.rows)
+        height = (bands.priming + self.bands) * bands.rows + bands.about.top + bands.about.bottom
+        width = source.width + bands.about.left + bands.about.right
         self.ratios, self.target_ratios = input_ratios(request.spec), plane_ratios(target)
-        outputs = [tuple(output.shape)[1:] for output in compiled.graphs[0].outputs]
+        outputs = [tuple(output.shape)[1:] for output in bands.graphs[0].outputs]
         shapes = [shape for shape in outputs if shape]
         self._is_watched = len(shapes) < len(outputs)
         # An output has one plane or several of one size: as many as its samples make.
-        sizes = [height * width for height, width in plane_shapes(target, compiled.rows * self.scale, target.width)]
+        sizes = [height * width for height, width in plane_shapes(target, bands.rows * self.scale, target.width)]
         self.groups: list[slice] = []
         for shape in shapes:
             begin = self.groups[-1].stop if self.groups else 0
@@ -194,28 +215,28 @@ class OpenVINOSession(Session[_Slot]):
 
         def slot(graph: ov.CompiledModel) -> _Slot:
             padded = [np.empty(shape, fmt.dtype) for fmt in request.spec.inputs for shape in plane_shapes(fmt, height, width)]
-            reads = [self._reads(padded, band) for band in range(compiled.priming + self.bands)]
+            reads = [self._reads(padded, band) for band in range(bands.priming + self.bands)]
             cells = [np.empty(shape, target.dtype) for shape in shapes]
             infer = graph.create_infer_request()
             for index, own in enumerate(cells):
                 infer.set_output_tensor(index, _tensor(own))
             return _Slot(infer, padded, reads, cells)
 
-        graphs = islice(cycle(compiled.graphs), streams)
+        graphs = islice(cycle(bands.graphs), streams)
         super().__init__(request.spec, [slot(graph) for graph in graphs])
         self._frames: list[SharedFrame[_Slot]] = []
 
     def _reads(self, padded: Sequence[NDArray[np.generic]], band: int) -> list[ov.Tensor]:
         """What a band reads of the padded planes; counted from the first one that primes."""
-        first = band * self.compiled.rows
-        last = first + self.compiled.above + self.compiled.rows + self.compiled.below
+        first = band * self.program.rows
+        last = first + self.program.about.top + self.program.rows + self.program.about.bottom
         return [_tensor(plane[first // rows : last // rows]) for plane, (rows, _) in zip(padded, self.ratios, strict=True)]
 
     def _run(self, slot: _Slot, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
-        top = self.compiled.priming * self.compiled.rows + self.compiled.above
+        top = self.program.priming * self.program.rows + self.program.about.top
         for plane, padded, (rows, columns) in zip(planes, slot.padded, self.ratios, strict=True):
-            replicate(plane, padded, top // rows, self.compiled.left // columns)
-        frame = SharedFrame(self.bands, self.compiled.priming, partial(self._run_band, slot.reads, out))
+            replicate(plane, padded, top // rows, self.program.about.left // columns)
+        frame = SharedFrame(self.bands, self.program.priming, partial(self._run_band, slot.reads, out))
         self._frames.append(frame)
         try:
             frame.run(slot)
@@ -234,8 +255,8 @@ class OpenVINOSession(Session[_Slot]):
 
     def _run_band(self, reads: Sequence[list[ov.Tensor]], out: Sequence[Plane], slot: _Slot, band: int, primes: bool) -> None:
         """Compute a band from what it reads with a slot, which may be another one's; where it only primes, into nothing."""
-        rows = self.compiled.rows
-        for index, tensor in enumerate(reads[band + self.compiled.priming]):
+        rows = self.program.rows
+        for index, tensor in enumerate(reads[band + self.program.priming]):
             slot.request.set_input_tensor(index, tensor)
         slot.request.infer(share_outputs=True)  # what it returns is not looked at, and would be a copy of all outputs
         if primes:

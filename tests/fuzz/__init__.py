@@ -1,0 +1,1 @@
+"""Broken files, made of whole ones and by hand."""

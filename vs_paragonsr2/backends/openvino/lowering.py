@@ -1,0 +1,331 @@
+"""Programs in OpenVINO's own operations: no converter, and nothing but NumPy besides."""
+
+from collections.abc import Callable
+from functools import reduce
+from math import prod
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino import opset15 as opset
+
+from ...colour import PlaneFormat
+from ...errors import ParagonSR2Error
+from ...program.geometry import Geometry, Sides
+from ...program.graph import Program
+from ...program.operations import (
+    Activation,
+    Affine,
+    Channels,
+    Concatenation,
+    Convolution,
+    Keep,
+    Margin,
+    Operation,
+    Planes,
+    Product,
+    Resample,
+    RMSNorm,
+    Round,
+    Shuffle,
+    Softmax,
+    Sum,
+    WindowAttention,
+)
+
+GELU_SPAN = 3.41
+"""Where :func:`coarse_gelu` takes GELU for 0 or x."""
+GELU_TERMS = (0.39423, -0.059754, 0.0066956, -0.00041322)
+"""Of its polynomial, for the least error; one more makes it reach 1/2 at ``GELU_SPAN``."""
+
+
+def lower(program: Program, geometry: Geometry, precision: str) -> ov.Model:
+    """A program as a model of OpenVINO's.
+
+    The model takes the planes that a session is given, (1, 1, rows, columns) each with what the geometry says is about them: uint8;
+    int16 with the bits of unsigned samples of 9 to 16 bits; floats. It gives each output of the program as cells with their samples
+    last, (1, cells of the rows, cells of the columns, planes * rows * columns of a cell), as a convolution with its channels last
+    leaves them: to copy cells into a frame costs a host less than to shuffle pixels costs a runtime. What a band keeps for the next
+    one stays with the inference request.
+
+    With ``"f16"`` there is one output more: 0, or no number where a sample was not finite before it was rounded; afterwards nobody
+    can tell. (bf16 reaches as far as f32.)
+
+    Raises:
+        ParagonSR2Error: the program has an operation that is not lowered here.
+    """
+    return _Lowering(program, geometry, precision).model()
+
+
+class _Lowering:
+    def __init__(self, program: Program, geometry: Geometry, precision: str) -> None:
+        self.program, self.geometry, self.precision = program, geometry, precision
+        self.parameters: list[ov.Node] = []
+        self.planes: list[ov.Node] = []
+        self.sinks: list[ov.Node] = []
+        self.flags: list[ov.Node] = []
+        self.values: dict[Operation, ov.Node] = {}
+
+    def model(self) -> ov.Model:
+        self._take_planes()
+        ends = [output.source if isinstance(output, Shuffle) else output for output in self.program.outputs]
+        for operation in self.program.operations:
+            # The last shuffle is the host's.
+            if operation not in self.program.outputs or operation in ends:
+                self.values[operation] = self._value(operation)
+        results = [self._result(self.values[end], end) for end in ends]
+        if self.flags:
+            results.append(opset.result(reduce(opset.add, self.flags)))
+        return ov.Model(results, self.sinks, self.parameters, "program")
+
+    def _take_planes(self) -> None:
+        """Parameters in the order in which a session is given planes, and their samples as float32."""
+        given, spec = self.geometry.given, self.program.spec
+        height, width = spec.source.height + given.top + given.bottom, spec.source.width + given.left + given.right
+        formats: dict[int, tuple[PlaneFormat, Sides]] = {}
+        for operation in self.program.inputs:
+            rows, columns = operation.ratios
+            formats |= dict.fromkeys(operation.indices, (operation.format, (height // rows, width // columns)))
+        for index in range(len(spec.inputs) * len(spec.source.shapes)):
+            # The path of averages alone does not read the frame's chroma, and so on: what nobody reads comes all the same.
+            fmt, shape = formats[index]
+            parameter = opset.parameter([1, 1, *shape], _seam_type(fmt))
+            self.parameters.append(parameter)
+            self.planes.append(_widened(parameter, fmt))
+
+    def _value(self, operation: Operation) -> ov.Node:
+        if isinstance(operation, Planes):
+            planes = [self.planes[index] for index in operation.indices]
+            return _fitted(planes[0] if len(planes) == 1 else opset.concat(planes, 1), self.geometry.repeated(operation))
+        if isinstance(operation, Keep):
+            return self._kept(operation)
+        sources = [_cut(self.values[source], self.geometry.cut(operation, source)) for source in operation.sources]
+        if isinstance(operation, Round) and self.precision == "f16":
+            self._watch(sources[0])
+        if isinstance(operation, Resample):
+            return _resampled(operation, sources[0], dense=self.precision != "f32")
+        if isinstance(operation, Convolution):
+            return _convolved(operation, sources[0], self.geometry.cut(operation, operation.source))
+        if isinstance(operation, Activation) and operation.kind == "gelu" and self.precision == "bf16":
+            return coarse_gelu(sources[0])
+        if type(operation) not in _STEPS:
+            raise ParagonSR2Error(f"backend is 'openvino', which has no {type(operation).__name__}: expected 'reference'")
+        return _STEPS[type(operation)](operation, *sources)
+
+    def _kept(self, keep: Keep) -> ov.Node:
+        """The rows that the band above has left before those of this one, whose lowest ones are left in turn."""
+        rows, columns = self.geometry.kept(keep), self.geometry.size(keep, self.program.spec)[1]
+        name = f"kept{len(self.sinks)}"
+        shape = [1, keep.channels, rows, columns]
+        before = opset.read_value(opset.constant(np.zeros(shape, np.float32)), name, ov.Type.f32, ov.PartialShape(shape))
+        whole = opset.concat([before, _cut(self.values[keep.source], self.geometry.cut(keep, keep.source))], 2)
+        height = self.geometry.size(keep, self.program.spec)[0]
+        self.sinks.append(opset.assign(_slice(whole, 2, height - rows, height), name))
+        return whole
+
+    def _result(self, samples: ov.Node, end: Operation) -> ov.Node:
+        target = self.program.spec.target
+        if target.is_float and self.precision == "f16":
+            self._watch(samples)
+        return opset.result(opset.transpose(_narrowed(samples, target), [0, 2, 3, 1]))
+
+    def _watch(self, samples: ov.Node) -> None:
+        nothing = opset.multiply(samples, _number(0.0))
+        self.flags.append(opset.reduce_sum(nothing, np.array([0, 1, 2, 3])))
+
+
+def coarse_gelu(x: ov.Node) -> ov.Node:
+    """x (1/2 + u p(u^2)), u = x cut off at +-``GELU_SPAN``: GELU but for 0.0011 at most.
+
+    That is bfloat16's own rounding of numbers about 0.5. (Measured for 32 channels of a pixel on one core with AVX512_BF16:
+    OpenVINO's GELU adds 11.5 ns to the 7.7 of the depthwise convolution that it is part of; this, in a pass of its own, takes 7.5.)
+    """
+    reached = sum(term * GELU_SPAN ** (2 * i) for i, term in enumerate(GELU_TERMS))
+    last = (0.5 / GELU_SPAN - reached) / GELU_SPAN ** (2 * len(GELU_TERMS))
+    u = opset.clamp(x, -GELU_SPAN, GELU_SPAN)
+    square, p = opset.multiply(u, u), _number(last)
+    for term in reversed(GELU_TERMS):
+        p = opset.add(opset.multiply(p, square), _number(term))
+    return opset.multiply(x, opset.add(opset.multiply(u, p), _number(0.5)))
+
+
+def _seam_type(fmt: PlaneFormat) -> ov.Type:
+    """What a model takes or gives for samples of a format."""
+    if fmt.is_float:
+        return ov.Type.f16 if fmt.bits == 16 else ov.Type.f32
+    return ov.Type.u8 if fmt.bits == 8 else ov.Type.i16
+
+
+def _widened(plane: ov.Node, fmt: PlaneFormat) -> ov.Node:
+    """Samples as they lie in memory as numbers."""
+    samples = plane if plane.get_element_type() == ov.Type.f32 else opset.convert(plane, ov.Type.f32)
+    if not fmt.is_float and fmt.bits == 16:
+        samples = opset.select(opset.less(samples, _number(0)), opset.add(samples, _number(65536)), samples)
+    return samples
+
+
+def _narrowed(samples: ov.Node, fmt: PlaneFormat) -> ov.Node:
+    """Rounded and clamped numbers as samples that lie in memory."""
+    if not fmt.is_float and fmt.bits == 16:
+        samples = opset.select(opset.greater(samples, _number(32767)), opset.subtract(samples, _number(65536)), samples)
+    return samples if _seam_type(fmt) == ov.Type.f32 else opset.convert(samples, _seam_type(fmt))
+
+
+def _number(value: float) -> ov.Node:
+    return opset.constant(value, ov.Type.f32)
+
+
+def _constant(values: NDArray[Any]) -> ov.Node:
+    return opset.constant(np.ascontiguousarray(values, np.float32))
+
+
+def _per_channel(values: NDArray[Any]) -> ov.Node:
+    return _constant(values.reshape(1, -1, 1, 1))
+
+
+def _slice(x: ov.Node, axis: int, start: int, stop: int) -> ov.Node:
+    return opset.slice(x, [start], [stop], [1], [axis])
+
+
+def _cut(x: ov.Node, cut: Margin) -> ov.Node:
+    """Leave out so many rows and columns of (1, C, H, W) on each side, where they are positive."""
+    for axis, before, after in ((2, cut.top, cut.bottom), (3, cut.left, cut.right)):
+        if before > 0 or after > 0:
+            x = _slice(x, axis, max(before, 0), x.shape[axis] - max(after, 0))
+    return x
+
+
+def _fitted(x: ov.Node, repeated: Margin) -> ov.Node:
+    """Repeat the edges so often on each side; leave samples out where it is negative."""
+    x = _cut(x, repeated.times(-1, -1))
+    top, left, bottom, right = (max(side, 0) for side in repeated)
+    return opset.pad(x, [0, 0, top, left], [0, 0, bottom, right], "edge") if top or left or bottom or right else x
+
+
+def _convolution(
+    x: ov.Node, weight: NDArray[Any], groups: int, step: Sides, dilation: int, zeros: Margin = Margin(0, 0, 0, 0)
+) -> ov.Node:
+    places = ([zeros.top, zeros.left], [zeros.bottom, zeros.right], [dilation, dilation])
+    if groups == 1:
+        return opset.convolution(x, _constant(weight), list(step), *places)
+    return opset.group_convolution(x, _constant(weight.reshape(groups, -1, *weight.shape[1:])), list(step), *places)
+
+
+def _convolved(operation: Convolution, x: ov.Node, cut: Margin) -> ov.Node:
+    zeros = Margin(*(max(-side, 0) for side in cut))
+    out = _convolution(x, operation.weight, operation.groups, operation.step, operation.dilation, zeros)
+    return out if operation.bias is None else opset.add(out, _per_channel(operation.bias))
+
+
+def _resampled(operation: Resample, x: ov.Node, *, dense: bool) -> ov.Node:
+    """Planes as a batch, since all of them have the same filter.
+
+    ``dense`` is for few digits: no filter of planes is in two layers then, between which they would round.
+    """
+    filter_ = operation.filter
+    (rows, columns), (step_y, step_x) = filter_.phases, filter_.step
+    x = opset.reshape(x, [x.shape[1], 1, x.shape[2], x.shape[3]], False)
+    if filter_.is_separated and not dense:
+        terms, height = len(filter_.vertical), filter_.taps[0]
+        # Each phase of the rows has its terms side by side, and the columns are filtered phase by phase.
+        vertical = filter_.vertical.swapaxes(0, 1).reshape(rows * terms, 1, height, 1)
+        x = _convolution(x, vertical, 1, (step_y, 1), 1)
+        horizontal = np.tile(filter_.horizontal.swapaxes(0, 1), (rows, 1, 1))[:, :, None]
+        x = _convolution(x, horizontal, rows, (1, step_x), 1)
+    else:
+        x = _convolution(x, filter_.dense().reshape(rows * columns, 1, *filter_.taps), 1, filter_.step, 1)
+    if operation.bias:
+        x = opset.add(x, _per_channel(np.full(rows * columns, operation.bias)))
+    return opset.reshape(x, [1, operation.channels, x.shape[2], x.shape[3]], False)
+
+
+def _activation(operation: Activation, x: ov.Node) -> ov.Node:
+    match operation.kind:
+        case "gelu":
+            return opset.gelu(x, "erf")
+        case "hardswish":
+            return opset.hswish(x)
+        case "leaky_relu":
+            return opset.prelu(x, _constant(np.array([operation.slope]))) if operation.slope else opset.relu(x)
+        case "sigmoid":
+            return opset.sigmoid(x)
+
+
+def _product(operation: Product, a: ov.Node, b: ov.Node) -> ov.Node:
+    product = opset.multiply(a, b)
+    return product if operation.limit is None else opset.clamp(product, -operation.limit, operation.limit)
+
+
+def _affine(operation: Affine, x: ov.Node) -> ov.Node:
+    x = opset.subtract(x, _per_channel(operation.zero)) if operation.zero.any() else x
+    return opset.multiply(x, _per_channel(operation.unit)) if (operation.unit != 1).any() else x
+
+
+def _shuffled(operation: Shuffle, x: ov.Node) -> ov.Node:
+    rows, columns = operation.factor
+    if rows == columns:
+        return opset.depth_to_space(x, "depth_first", rows)
+    _, channels, height, width = x.shape
+    x = opset.reshape(x, [channels // prod(operation.factor), rows, columns, height, width], False)
+    x = opset.transpose(x, [0, 3, 1, 4, 2])
+    return opset.reshape(x, [1, operation.channels, height * rows, width * columns], False)
+
+
+def _rms_norm(operation: RMSNorm, x: ov.Node) -> ov.Node:
+    square = opset.reduce_mean(opset.multiply(x, x), np.array([1]), True)
+    x = opset.divide(x, opset.sqrt(opset.add(square, _number(1e-6))))
+    return opset.add(opset.multiply(x, _per_channel(operation.scale)), _per_channel(operation.bias))
+
+
+def _window_attention(operation: WindowAttention, x: ov.Node) -> ov.Node:
+    side, shift, heads = operation.side, operation.shift, operation.heads
+    _, channels, height, width = x.shape
+    if height % side or width % side:
+        x = opset.pad(x, [0, 0, 0, 0], [0, 0, -height % side, -width % side], "constant", _number(0))
+    x = opset.transpose(x, [0, 2, 3, 1])
+    if shift:
+        x = opset.roll(x, [-shift, -shift], [1, 2])
+    rows, columns = x.shape[1] // side, x.shape[2] // side
+    windows, pixels = rows * columns, side * side
+    x = opset.transpose(opset.reshape(x, [rows, side, columns, side, channels], False), [0, 2, 1, 3, 4])
+    x = _linear(opset.reshape(x, [windows, pixels, channels], False), operation.qkv, operation.qkv_bias)
+    x = opset.transpose(opset.reshape(x, [windows, pixels, 3, heads, channels // heads], False), [2, 0, 3, 1, 4])
+    q, k, v = (opset.squeeze(part, [0]) for part in opset.split(x, 0, 3).outputs())
+    x = opset.matmul(opset.softmax(opset.matmul(q, k, False, True), 3), v, False, False)
+    x = opset.reshape(opset.transpose(x, [0, 2, 1, 3]), [windows, pixels, channels], False)
+    x = _linear(x, operation.proj, operation.proj_bias)
+    x = opset.transpose(opset.reshape(x, [rows, columns, side, side, channels], False), [0, 2, 1, 3, 4])
+    x = opset.reshape(x, [1, rows * side, columns * side, channels], False)
+    if shift:
+        x = opset.roll(x, [shift, shift], [1, 2])
+    return opset.transpose(_slice(_slice(x, 1, 0, height), 2, 0, width), [0, 3, 1, 2])
+
+
+def _linear(x: ov.Node, weight: NDArray[Any], bias: NDArray[Any]) -> ov.Node:
+    return opset.add(opset.matmul(x, _constant(weight), False, True), _constant(bias))
+
+
+def _sum(operation: Sum, *parts: ov.Node) -> ov.Node:
+    return reduce(opset.add, parts)
+
+
+def _concatenation(operation: Concatenation, *parts: ov.Node) -> ov.Node:
+    return opset.concat(list(parts), 1)
+
+
+_STEPS: dict[type[Operation], Callable[..., ov.Node]] = {
+    Affine: _affine,
+    Activation: _activation,
+    Product: _product,
+    Sum: _sum,
+    Concatenation: _concatenation,
+    Channels: lambda operation, x: _slice(x, 1, operation.start, operation.start + operation.count),
+    Shuffle: _shuffled,
+    Round: lambda operation, x: opset.clamp(opset.round(x, "half_to_even"), 0, operation.peak),
+    RMSNorm: _rms_norm,
+    Softmax: lambda operation, x: opset.softmax(x, 1),
+    WindowAttention: _window_attention,
+}
+
+__all__ = ["coarse_gelu", "lower"]

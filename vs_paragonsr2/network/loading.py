@@ -1,0 +1,56 @@
+"""From a checkpoint to a network in PyTorch."""
+
+import os
+
+import torch
+
+from ..checkpoints import load_checkpoint
+from ..errors import ParagonSR2Error
+from .layers import AttentionMode
+from .legacy.network import LegacyParagonSR2
+from .paragonsr2 import ParagonSR2
+
+Network = ParagonSR2 | LegacyParagonSR2
+
+
+def load_network(path: str | os.PathLike[str], *, alpha: float | None = None, attention_mode: AttentionMode = "sdpa") -> Network:
+    """Load a checkpoint of any version as a PyTorch module.
+
+    Args:
+        path: as :func:`~..checkpoints.load_checkpoint` takes it, and
+        alpha: likewise.
+        attention_mode: ``"sdpa"`` or ``"flex"``, how photo and pro compute window attention where the checkpoint has it.
+
+    Returns:
+        The network in eval mode and float32, on the CPU, with the attributes ``variant``, ``scale``, ``version`` (11; 10 for
+        versions 9 and 10, which do not differ; 8; 7) and ``alpha``.
+
+    Raises:
+        ParagonSR2Error: the file cannot be read, is of another architecture, or lacks, adds or distorts a tensor.
+    """
+    if attention_mode not in ("sdpa", "flex"):
+        raise ParagonSR2Error(f"attention_mode is {attention_mode!r}: expected 'sdpa' or 'flex'")
+    checkpoint = load_checkpoint(path, alpha)
+    what = checkpoint.description
+    # Whatever another script made the default: what is promised is float32 on the CPU.
+    with torch.device("cpu"):
+        network: Network
+        if what.is_legacy:
+            network = LegacyParagonSR2(
+                what.variant,
+                what.scale,
+                what.version,
+                upsampler_alpha=checkpoint.alpha,
+                content_processor=what.has_content_processor,
+            )
+        else:
+            network = ParagonSR2(
+                what.variant,
+                what.scale,
+                upsampler_alpha=checkpoint.alpha,
+                attention_mode=attention_mode if what.has_attention else None,
+                version=what.version,
+            )
+        network = network.float()
+    network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}, strict=True)
+    return network.eval()

@@ -1,0 +1,64 @@
+"""From the tensors of a checkpoint to operations: what the folds of all variants are written with. NumPy alone."""
+
+from collections.abc import Mapping
+
+from ..colour import Array
+from ..program.operations import Convolution, Operation, RMSNorm
+
+type Tensors = Mapping[str, Array]
+"""A checkpoint's tensors by name, float64."""
+
+type Shapes = dict[str, tuple[int, ...]]
+"""Shapes of tensors by name."""
+
+
+def under(tensors: Tensors, prefix: str) -> Tensors:
+    """The tensors whose names begin with ``prefix`` and a dot, by the rest of their names."""
+    return {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def prefixed(prefix: str, shapes: Shapes) -> Shapes:
+    """The same shapes under longer names."""
+    return {f"{prefix}.{name}": shape for name, shape in shapes.items()}
+
+
+def layer(name: str, outputs: int, inputs: int, *kernel: int, bias: bool = True) -> Shapes:
+    """Of a convolution with a kernel (rows, columns), or of a linear layer without."""
+    return {f"{name}.weight": (outputs, inputs, *kernel)} | ({f"{name}.bias": (outputs,)} if bias else {})
+
+
+def layer_scale(name: str, channels: int) -> Shapes:
+    """Of a learned gain for each channel."""
+    return {f"{name}.gamma": (1, channels, 1, 1)}
+
+
+def rms_norm(name: str, channels: int) -> Shapes:
+    """Of a root-mean-square normalisation."""
+    return {f"{name}.scale": (channels, 1, 1), f"{name}.bias": (channels, 1, 1)}
+
+
+def convolve(x: Operation, weight: Array, bias: Array | None, *, dilation: int = 1) -> Convolution:
+    """A convolution of the same size out, depthwise where a weight has one input of several."""
+    rows, columns = weight.shape[2:]
+    first = (-(rows // 2) * dilation, -(columns // 2) * dilation)
+    groups = x.channels // weight.shape[1]
+    return Convolution(sources=(x,), weight=weight, bias=bias, first=first, dilation=dilation, groups=groups)
+
+
+def convolved(x: Operation, tensors: Tensors, name: str, *, dilation: int = 1) -> Convolution:
+    """The convolution that a checkpoint has under a name."""
+    return convolve(x, tensors[f"{name}.weight"], tensors.get(f"{name}.bias"), dilation=dilation)
+
+
+def scaled(x: Operation, tensors: Tensors, name: str, scale: str) -> Convolution:
+    """The same with a LayerScale behind it, where there is one."""
+    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+    gamma = tensors.get(f"{scale}.gamma")
+    if gamma is None:
+        return convolve(x, weight, bias)
+    return convolve(x, weight * gamma.reshape(-1, 1, 1, 1), bias * gamma.flatten())
+
+
+def normalised(x: Operation, tensors: Tensors, name: str) -> RMSNorm:
+    """The normalisation that a checkpoint has under a name."""
+    return RMSNorm(sources=(x,), scale=tensors[f"{name}.scale"].flatten(), bias=tensors[f"{name}.bias"].flatten())
