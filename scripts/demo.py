@@ -9,11 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bootstrap import ROOT, program, run_inside
+from bootstrap import ROOT, has_nvidia_driver, program, run_inside
 
 
 def main() -> None:
-    run_inside("demo")
+    run_inside("demo", *(["cuda"] if has_nvidia_driver() else []))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip", type=Path, nargs="?", default=ROOT / "tests/clips/flower_960x540.mp4")
     parser.add_argument("--out", type=Path, default=ROOT / "out", help="folder of the results")
@@ -55,7 +55,6 @@ def compare(clip: Path, picture: Path, side: int = 320) -> None:
     """The place of the first frame with the most detail, by bicubic and by the network, next to each other at twice its size."""
     import numpy as np
     import vapoursynth as vs
-    from PIL import Image
 
     from vs_paragonsr2 import upscale
 
@@ -72,7 +71,9 @@ def compare(clip: Path, picture: Path, side: int = 320) -> None:
     change = np.abs(np.diff(frames[1].mean(2), axis=1))
     top, left = max(places, key=lambda place: change[place[0] : place[0] + side, place[1] : place[1] + side].mean())
     both = np.hstack([frame[top : top + side, left : left + side] for frame in frames])
-    Image.fromarray(both).resize((2 * both.shape[1], 2 * both.shape[0]), Image.Resampling.NEAREST).save(picture)
+    twice = both.repeat(2, axis=0).repeat(2, axis=1)
+    raw = ["-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{twice.shape[1]}x{twice.shape[0]}"]
+    subprocess.run([ffmpeg(), "-y", "-v", "error", *raw, "-i", "-", str(picture)], input=twice.tobytes(), check=True)
 
 
 if __name__ == "__main__":

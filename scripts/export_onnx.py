@@ -6,7 +6,7 @@
 For programs that run ONNX models themselves; this package needs none. Three graphs:
 
 plain   (1, 3, H, W) RGB, 0..1, to (1, 3, H * scale, W * scale): the network as it was trained, any height and width of 2 or more
-folded  the same in less time, and with replicated edges in place of darkened ones
+folded  the same in less time, and with repeated edges in place of darkened ones
 planes  the planes of a frame to the larger ones, of one size and format: uint8; int16 with the bits of 9 to 16-bit samples; floats
 
 A file must give what PyTorch gives in float64, for something like a picture, and for white noise as nearly as PyTorch itself does
@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +30,19 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vs_paragonsr2.checkpoint import load_network
+from vs_paragonsr2.backends.modules import ProgramModule, program_for, seam_dtype
+from vs_paragonsr2.checkpoints import load_checkpoint
 from vs_paragonsr2.clipspec import ColorimetryReader, plane_format
-from vs_paragonsr2.colour import ClipSpec, PlaneFormat
+from vs_paragonsr2.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.graph import PlanesGraph, seam_dtype
-from vs_paragonsr2.network import Network
-from vs_paragonsr2.rgb import RGBGraph
+from vs_paragonsr2.network import Network, load_network
+from vs_paragonsr2.program.parts import NetworkParts
 from vs_paragonsr2.weights import find_model
 
 Samples = NDArray[np.float64]
+
+type Graphs = Callable[[torch.dtype], nn.Module]
+"""Makes a graph in the precision that is asked for."""
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2}
 """Of nominal values, for what is like a picture."""
@@ -66,13 +70,17 @@ def main(line: Sequence[str] | None = None) -> None:
     dtype = torch.float16 if arguments.half else torch.float32
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that nothing here needs
     try:
-        network = load_network(find_model(arguments.model, arguments.scale).path)
+        path = find_model(arguments.model, arguments.scale).path
+        network = load_checkpoint(path).parts
         if arguments.scale not in (None, network.scale):
             raise ParagonSR2Error(f"--scale is {arguments.scale}: the checkpoint's own is {network.scale}")
-        if arguments.graph == "planes":
-            error = export_planes(network, clip_spec(network.scale, arguments), arguments.out, dtype)
-        else:
-            error = export_rgb(network, arguments.out, dtype, folded=arguments.graph == "folded")
+        match arguments.graph:
+            case "plain":
+                error = export_rgb(partial(plain, load_network(path)), arguments.out, dtype)
+            case "folded":
+                error = export_rgb(partial(RGBModule, network), arguments.out, dtype)
+            case _:
+                error = export_planes(network, clip_spec(network.scale, arguments), arguments.out, dtype)
     except ParagonSR2Error as fault:
         sys.exit(f"export_onnx: {fault}")
     print(f"{arguments.out}: differs from PyTorch by at most {error:.1e}")
@@ -93,14 +101,37 @@ def clip_spec(scale: int, arguments: argparse.Namespace) -> ClipSpec:
     return ClipSpec(source, replace(source, width=source.width * scale, height=source.height * scale), reader.read({}))
 
 
-def export_rgb(network: Network, out: Path, dtype: torch.dtype, *, folded: bool) -> float:
-    """Write a network for RGB of any size and return its largest difference from PyTorch in float64 on pictures.
+def plain(network: Network, dtype: torch.dtype) -> nn.Module:
+    """A network as it was trained; it is left as it is."""
+    return deepcopy(network).to(dtype).requires_grad_(False)
+
+
+class RGBModule(nn.Module):
+    """A network's program as (1, 3, H, W) RGB, nominally 0..1, to (1, 3, H * scale, W * scale), the edges repeated within.
+
+    Nothing depends on H and W, which an exporter may leave open. ``dtype`` is that of features and of what comes and goes; samples
+    are float32 within, and float64 where all is.
+    """
+
+    def __init__(self, network: NetworkParts, dtype: torch.dtype) -> None:
+        super().__init__()
+        # A picture of one pixel, so that each pixel is a cell of its own.
+        source, target = (PlaneFormat("RGB", 32, True, 0, 0, side, side) for side in (1, network.scale))
+        spec = ClipSpec(source, target, Colorimetry(Matrix.BT709, Range.FULL, Siting.LEFT))
+        self.module = ProgramModule(program_for(network, spec, dtype), dtype=dtype)
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        (rgb,) = self.module.groups(x.to(self.module.wide).split(1, 1))
+        return rgb.to(self.dtype)
+
+
+def export_rgb(graphs: Graphs, out: Path, dtype: torch.dtype) -> float:
+    """Write a graph for RGB of any size and return its largest difference from PyTorch in float64 on pictures.
 
     Raises ParagonSR2Error where the file does not give PyTorch's picture.
     """
-    exact, graph = (
-        RGBGraph(network, kind) if folded else deepcopy(network).to(kind).requires_grad_(False) for kind in (torch.float64, dtype)
-    )
+    exact, graph = graphs(torch.float64), graphs(dtype)
     sides = {2: torch.export.Dim("height", min=2, max=16384), 3: torch.export.Dim("width", min=2, max=16384)}
     pictures = [picture(*size) for size in SIZES]
     write(graph, [pictures[0].to(dtype)], out, ["input"], ["output"], sides)
@@ -114,13 +145,13 @@ def export_rgb(network: Network, out: Path, dtype: torch.dtype, *, folded: bool)
     return _checked(out, [errors(x) for x in pictures], errors(noise(*SIZES[0])), TOLERANCE[dtype])
 
 
-def export_planes(network: Network, spec: ClipSpec, out: Path, dtype: torch.dtype) -> float:
-    """Write PlanesGraph for one kind of clip and return its largest difference from PyTorch in float64 on a picture, in nominal
-    values.
+def export_planes(network: NetworkParts, spec: ClipSpec, out: Path, dtype: torch.dtype) -> float:
+    """Write a network's program for one kind of clip and return its largest difference from PyTorch in float64 on a picture, in
+    nominal values.
 
     Raises ParagonSR2Error where the file does not give PyTorch's picture.
     """
-    exact, graph = (PlanesGraph(network, spec, dtype=kind) for kind in (torch.float64, dtype))
+    exact, graph = (ProgramModule(program_for(network, spec, kind), dtype=kind) for kind in (torch.float64, dtype))
     names = [f"{way}{index}" for way in ("input", "output") for index in range(len(spec.source.shapes))]
     inputs = names[: len(spec.source.shapes)]
     like_picture, like_noise = (planes_of(make, spec.source) for make in (picture, noise))

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vs_paragonsr2.backends.modules import ProgramModule, program_for
 from vs_paragonsr2.backends.reference import apply_matrix, downsample, upsample
 from vs_paragonsr2.colour import (
     ClipSpec,
@@ -22,10 +24,14 @@ from vs_paragonsr2.colour import (
     siting_offsets,
     yuv_to_rgb,
 )
-from vs_paragonsr2.graph import PlanesCore
-from vs_paragonsr2.network import LegacyParagonSR2, Network, ParagonSR2
-from vs_paragonsr2.network.legacy import LegacyGroup
+from vs_paragonsr2.network import Description, LegacyParagonSR2, Network, ParagonSR2
+from vs_paragonsr2.network.legacy.network import LegacyGroup
 from vs_paragonsr2.network.paragonsr2 import BlockGroup
+from vs_paragonsr2.program.fold import fold
+from vs_paragonsr2.program.graph import Program
+from vs_paragonsr2.program.interpreter import run
+from vs_paragonsr2.program.operations import Round
+from vs_paragonsr2.program.parts import NetworkParts
 from vs_paragonsr2.tiling import border
 
 SUBSAMPLINGS = {"444": (0, 0), "422": (1, 0), "420": (1, 1), "440": (0, 1), "411": (2, 0), "410": (2, 2)}
@@ -42,6 +48,7 @@ NETWORKS = {
     "photo": lambda scale: ParagonSR2("photo", scale),
     "photo without attention": lambda scale: ParagonSR2("photo", scale, export_safe=True),
     "pro": lambda scale: ParagonSR2("pro", scale),
+    "pro without attention": lambda scale: ParagonSR2("pro", scale, export_safe=True),
 }
 
 
@@ -147,6 +154,30 @@ def plain_rgb(network: nn.Module, spec: ClipSpec, planes: Sequence[Tensor]) -> T
     return picture
 
 
-def sums(core: PlanesCore, planes: Sequence[Tensor]) -> list[Tensor]:
+def parts_of(network: Network) -> NetworkParts:
+    """A network's own weights as what is folded, without a file between."""
+    legacy = isinstance(network, LegacyParagonSR2)
+    analyzer = legacy and network.content_processor is not None
+    description = Description(network.variant, network.version, network.scale, has_content_processor=analyzer)
+    return description.parts({name: tensor.double().numpy() for name, tensor in network.state_dict().items()}, network.alpha)
+
+
+def module_of(network: Network, spec: ClipSpec, dtype: torch.dtype = torch.float32, *, padded: bool = False) -> ProgramModule:
+    """The network's program in PyTorch."""
+    return ProgramModule(program_for(parts_of(network), spec, dtype), dtype=dtype, padded=padded)
+
+
+def unrounded(program: Program) -> Program:
+    """The program without the rounding at its end."""
+    return program.rewritten(lambda operation, same: same.source if isinstance(operation, Round) else same)
+
+
+def folded_route(network: Network, spec: ClipSpec, planes: Sequence[Tensor]) -> list[Tensor]:
+    """The planes of the target, not rounded, in float64, from the network's program, operation by operation in NumPy."""
+    found = run(unrounded(fold(parts_of(network), spec)), [plane[0, 0].numpy() for plane in planes])
+    return [torch.from_numpy(np.ascontiguousarray(plane))[None, None] for plane in found]
+
+
+def sums(module: ProgramModule, planes: Sequence[Tensor]) -> list[Tensor]:
     """The target's planes, one tensor each, before they are rounded and clamped."""
-    return [plane for group in core.sums(*planes) for plane in group.split(1, 1)]
+    return [plane for group in module.groups(planes, rounds=False) for plane in group.split(1, 1)]

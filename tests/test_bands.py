@@ -1,69 +1,68 @@
-"""BandGraph against PlanesGraph: the same picture, whatever the rows of a band."""
+"""A program in bands gives the picture that it gives in one piece, whatever the rows of a band."""
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
-from plain import SUBSAMPLINGS, make_spec, random_inputs, random_network, random_samples
-from torch import Tensor
+from numpy.typing import NDArray
+from plain import SUBSAMPLINGS, make_spec, parts_of, random_inputs, random_network, unrounded
 
 from vs_paragonsr2.backends.planes import input_ratios
-from vs_paragonsr2.bands import BandGraph
 from vs_paragonsr2.colour import ClipSpec, ColourFamily, Siting
 from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.graph import PlanesCore, PlanesGraph
 from vs_paragonsr2.network import Network
-from vs_paragonsr2.stencil import shuffle
+from vs_paragonsr2.program.bands import in_bands, longest_reach, place_band, priming
+from vs_paragonsr2.program.fold import fold
+from vs_paragonsr2.program.graph import Program
+from vs_paragonsr2.program.interpreter import Values, compute, run
+from vs_paragonsr2.program.operations import Keep
+from vs_paragonsr2.tiling import tile_spec
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+def banded(network: Network, spec: ClipSpec, rows: int, *, centred: bool = False) -> Program:
+    return unrounded(in_bands(fold(parts_of(network), tile_spec(spec, (rows, spec.source.width)), centred=centred)))
 
 
-def bands_of(graph: BandGraph, spec: ClipSpec, planes: list[Tensor], fill: float) -> list[Tensor]:
-    """The groups' samples of a whole picture, band by band; ``fill`` is what is kept before there is anything to keep."""
-    rows = graph.spec.source.height
+def keeps(program: Program) -> list[Keep]:
+    return [operation for operation in program.operations if isinstance(operation, Keep)]
+
+
+def bands_of(program: Program, spec: ClipSpec, planes: list[NDArray[np.float64]], fill: float) -> list[Values]:
+    """The planes of a whole picture, band by band; ``fill`` is what is kept before there is anything to keep."""
+    rows, geometry = program.spec.source.height, place_band(program)
+    about, first = geometry.given, priming(program, geometry)
     count = -(-spec.source.height // rows)
-    surroundings = [
-        (
-            graph.before[1] // x,
-            graph.after[1] // x,
-            (graph.priming * rows + graph.before[0]) // y,
-            (count * rows - spec.source.height + graph.after[0]) // y,
-        )
-        for y, x in input_ratios(spec)
+    below = count * rows - spec.source.height + about.bottom
+    padded = [
+        np.pad(plane, (((first * rows + about.top) // y, below // y), (about.left // x, about.right // x)), mode="edge")
+        for plane, (y, x) in zip(planes, input_ratios(spec), strict=True)
     ]
-    padded = [F.pad(plane, pads, mode="replicate") for plane, pads in zip(planes, surroundings, strict=True)]
-    kept = [torch.full(shape, fill, dtype=graph.dtype) for shape in graph.kept_shapes]
-    found: list[list[Tensor]] = []
-    with torch.inference_mode():
-        for band in range(graph.priming + count):
-            parts = [
-                plane[:, :, band * rows // y : (band * rows + graph.before[0] + rows + graph.after[0]) // y]
-                for plane, (y, _) in zip(padded, input_ratios(spec), strict=True)
-            ]
-            cells, kept = graph.cells(parts, kept)
-            if band >= graph.priming:
-                found.append([shuffle(group, path.phases) for group, path in zip(cells, graph.paths, strict=True)])
-    heights = [spec.target.height, *[spec.target.shapes[-1][0]]]
-    return [torch.cat(group, 2)[:, :, :height] for group, height in zip(zip(*found, strict=True), heights, strict=False)]
+    kept = {
+        keep: np.full((keep.channels, geometry.kept(keep), geometry.size(keep, program.spec)[1]), fill) for keep in keeps(program)
+    }
+    found: list[list[Values]] = []
+    for band in range(first + count):
+        parts = [
+            plane[band * rows // y : (band * rows + about.top + rows + about.bottom) // y]
+            for plane, (y, _) in zip(padded, input_ratios(spec), strict=True)
+        ]
+        groups = compute(program, geometry, parts, kept)
+        if band >= first:
+            found.append([plane for group in groups for plane in group])
+    whole = [np.concatenate(bands) for bands in zip(*found, strict=True)]
+    return [plane[:height] for plane, (height, _) in zip(whole, spec.target.shapes, strict=True)]
 
 
 def assert_same(network: Network, spec: ClipSpec, rows: int, centred: bool = False) -> None:
-    planes = random_inputs(spec)
-    with torch.inference_mode():
-        expected = PlanesCore(network, spec, dtype=torch.float64).sums(*planes)
+    planes = [plane[0, 0].numpy() for plane in random_inputs(spec)]
+    expected = run(unrounded(fold(parts_of(network), spec)), planes)
     span = (1 << spec.target.bits) - 1 if not spec.target.is_float else 1
     for fill in (0.0, float("nan")):
-        for a, b in zip(
-            bands_of(BandGraph(network, spec, rows, wide=True, centred=centred), spec, planes, fill), expected, strict=True
-        ):
-            assert a.shape == b.shape
-            torch.testing.assert_close(a / span, b / span, rtol=0, atol=1e-12)
+        for a, b in zip(bands_of(banded(network, spec, rows, centred=centred), spec, planes, fill), expected, strict=True):
+            np.testing.assert_allclose(a / span, b / span, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["realtime", "stream", "realtime 10", "stream 10", "realtime 7", "stream 8"])
+@pytest.mark.parametrize(
+    "name", ["realtime", "stream", "realtime 10", "stream 10", "realtime 7", "stream 8", "photo without attention"]
+)
 @pytest.mark.parametrize(("scale", "rows"), [(2, 4), (2, 14), (3, 8), (4, 6)])
 def test_every_network_equals_the_whole_picture(name: str, scale: int, rows: int) -> None:
     assert_same(random_network(name, scale, blocks=2), make_spec(scale, (22, 12)), rows)
@@ -90,42 +89,33 @@ def test_centred_samples_equal_the_whole_picture(form: tuple[ColourFamily, str])
     assert_same(random_network("realtime", 2), make_spec(2, (24, 16), *form, temporal=True), 8, centred=True)
 
 
-def test_samples_in_memory_equal_the_whole_picture() -> None:
-    network, spec = random_network("realtime", 2), make_spec(2, (16, 24), bits=10)
-    planes = random_samples(spec.source)
-    graph = BandGraph(network, spec, 16)
-    kept = [torch.zeros(shape) for shape in graph.kept_shapes]
-    padded = [
-        F.pad(
-            plane.float(),
-            (graph.before[1] // x, graph.after[1] // x, (16 * graph.priming + graph.before[0]) // y, graph.after[0] // y),
-            mode="replicate",
-        ).to(plane.dtype)
-        for plane, (y, x) in zip(planes, input_ratios(spec), strict=True)
+@pytest.mark.parametrize(("name", "kept"), [("realtime", [2, 2, 2, 6]), ("stream", [8] * 5 + [2, 6]), ("realtime 7", [12, 2, 6])])
+def test_rows_are_kept_where_all_goes_through_one_value(name: str, kept: list[int]) -> None:
+    """Twice the reach of each block or group, of the convolution behind them and of the tails. What the first block of Realtime and
+    Stream needs, the head computes again.
+    """
+    program = banded(random_network(name, 2), make_spec(2, (64, 16)), 32)
+    geometry = place_band(program)
+    assert [geometry.kept(keep) for keep in keeps(program)] == kept
+    assert priming(program, geometry) == -(-sum(kept) // 32)
+
+
+def test_the_head_computes_rows_again_where_bands_are_high_enough() -> None:
+    network, spec = random_network("realtime", 2), make_spec(2, (64, 16))
+    assert [len(keeps(banded(network, spec, rows))) for rows in (4, 6, 8, 32)] == [5, 5, 4, 4]
+
+
+def test_deep_parts_are_known() -> None:
+    spec = make_spec(2, (64, 16))
+    reaches = [
+        longest_reach(fold(parts_of(random_network(name, 2)), spec)) for name in ("realtime", "stream", "realtime 8", "stream 8")
     ]
-    found: tuple[Tensor, ...] = ()
-    with torch.inference_mode():
-        for band in range(graph.priming + 1):
-            tall = 16 + graph.before[0] + graph.after[0]
-            found = graph(
-                *(
-                    plane[:, :, 16 * band // y : (16 * band + tall) // y]
-                    for plane, (y, _) in zip(padded, input_ratios(spec), strict=True)
-                ),
-                *kept,
-            )
-            kept = list(found[2:])
-        expected = PlanesGraph(network, spec)(*planes)
-    luma, chroma = (shuffle(group.permute(0, 3, 1, 2), path.phases) for group, path in zip(found, graph.paths, strict=False))
-    for a, b in zip((luma, *chroma.split(1, 1)), expected, strict=True):
-        assert a.dtype == b.dtype
-        off = np.abs(a.numpy().astype(int) - b.numpy().astype(int))
-        assert off.max() <= 1
-        assert (off == 0).mean() > 0.99
+    assert reaches[1:] == [8, 12, 72]
 
 
 def test_what_cannot_be_cut_into_bands_is_refused() -> None:
-    with pytest.raises(ParagonSR2Error, match="sees the whole picture"):
-        BandGraph(random_network("photo", 2, blocks=1), make_spec(2, (32, 32)), 16)
-    with pytest.raises(ParagonSR2Error, match="rows is 5: expected a multiple of 2"):
-        BandGraph(random_network("realtime", 2, blocks=1), make_spec(2, (32, 32)), 5)
+    for name in ("photo", "pro", "pro without attention"):
+        with pytest.raises(ParagonSR2Error, match="sees the whole picture"):
+            banded(random_network(name, 2, blocks=1), make_spec(2, (32, 32)), 16)
+    with pytest.raises(ParagonSR2Error, match="source is 32x5: expected multiples of 2x2"):
+        banded(random_network("realtime", 2, blocks=1), make_spec(2, (32, 32)), 5)

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import export_onnx
@@ -16,13 +17,13 @@ import torch.nn.functional as F
 import vapoursynth as vs
 from bootstrap import ROOT
 from conftest import golden
-from plain import NETWORKS, make_spec, random_network
+from plain import NETWORKS, make_spec, module_of, parts_of, random_network
 from torch import Tensor, nn
 
 from vs_paragonsr2 import ParagonSR2Error, load_network, shipped_models
-from vs_paragonsr2.graph import PlanesGraph, seam_dtype
+from vs_paragonsr2.backends.modules import ProgramModule, seam_dtype
 from vs_paragonsr2.network import Network
-from vs_paragonsr2.rgb import RGBGraph
+from vs_paragonsr2.tiling import border
 
 ODD = ((17, 39), (51, 22))
 """Sizes that the command does not check with; both leave windows of photo and pro half empty."""
@@ -37,10 +38,17 @@ def by_onnx_runtime(path: Path, x: Tensor) -> Tensor:
     return torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
 
 
+def graphs_of(network: Network, graph: str) -> export_onnx.Graphs:
+    if graph == "plain":
+        return partial(export_onnx.plain, network)
+    return partial(export_onnx.RGBModule, parts_of(network))
+
+
 def expected_of(network: Network, graph: str, x: Tensor) -> Tensor:
-    """The network's picture; of the folded graph, that of a picture with replicated edges."""
-    border = RGBGraph(network).border if graph == "folded" else 0
-    return F.pad(network(F.pad(x, [border] * 4, mode="replicate")), [-border * network.scale] * 4)
+    """The network's picture; of the folded graph, that of a picture with repeated edges."""
+    spec = make_spec(network.scale, (x.shape[2], x.shape[3]), "RGB", bits=32, is_float=True)
+    about = border(network, spec) if graph == "folded" else 0
+    return F.pad(network(F.pad(x, [about] * 4, mode="replicate")), [-about * network.scale] * 4)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +63,7 @@ def expected_of(network: Network, graph: str, x: Tensor) -> Tensor:
 def test_onnx_of_any_size_gives_the_same_picture(name: str, graph: str, dtype: torch.dtype, tmp_path: Path) -> None:
     network, path = random_network(name, 2, blocks=2), tmp_path / "a.onnx"
     tolerance = 1e-5 if dtype == torch.float32 else 1e-2
-    assert export_onnx.export_rgb(network, path, dtype, folded=graph == "folded") < tolerance
+    assert export_onnx.export_rgb(graphs_of(network, graph), path, dtype) < tolerance
     for size in ODD:
         x = picture(*size)
         found = by_onnx_runtime(path, x.to(dtype))
@@ -68,7 +76,7 @@ def test_onnx_of_any_size_gives_the_same_picture(name: str, graph: str, dtype: t
 )
 def test_the_folded_graph_for_rgb_is_exact(name: str, scale: int) -> None:
     network = random_network(name, scale, blocks=1).double()
-    graph = RGBGraph(network, torch.float64)
+    graph = export_onnx.RGBModule(parts_of(network), torch.float64)
     for size in ((19, 27), (2, 5)):
         x = picture(*size, torch.float64)
         torch.testing.assert_close(graph(x), expected_of(network, "folded", x), rtol=0, atol=1e-12)
@@ -124,7 +132,7 @@ def test_a_file_with_another_picture_is_refused(tmp_path: Path, monkeypatch: pyt
     write = export_onnx.write
     monkeypatch.setattr(export_onnx, "write", lambda graph, *rest: write(nn.Sequential(graph, nn.Hardtanh(0.2, 0.8)), *rest))
     with pytest.raises(ParagonSR2Error, match="differs from PyTorch on a picture by .*: expected at most 0.0001"):
-        export_onnx.export_rgb(random_network("realtime", 2, blocks=1), tmp_path / "a.onnx", torch.float32, folded=False)
+        export_onnx.export_rgb(graphs_of(random_network("realtime", 2, blocks=1), "plain"), tmp_path / "a.onnx", torch.float32)
 
 
 def test_noise_is_checked_as_far_as_the_precision_reaches() -> None:
@@ -143,7 +151,8 @@ def test_noise_is_checked_as_far_as_the_precision_reaches() -> None:
 @pytest.mark.parametrize("model", shipped_models().values(), ids=lambda path: path.stem)
 def test_shipped_models_are_exported(model: Path, graph: str, dtype: torch.dtype, tmp_path: Path) -> None:
     """Noise drives the features of some past what float16 holds."""
-    error = export_onnx.export_rgb(load_network(model), tmp_path / "a.onnx", dtype, folded=graph == "folded")
+    graphs = graphs_of(load_network(model), graph)
+    error = export_onnx.export_rgb(graphs, tmp_path / "a.onnx", dtype)
     assert error < (1e-5 if dtype == torch.float32 else 5e-3)
 
 
@@ -168,7 +177,7 @@ with large.get_frame(0) as frame:
 @pytest.mark.parametrize("name", ["realtime", "photo"])
 def test_vsmlrt_runs_it(name: str, graph: str, peer_plugin: Path, tmp_path: Path) -> None:
     network = random_network(name, 2, blocks=2)
-    export_onnx.export_rgb(network, tmp_path / "a.onnx", torch.float32, folded=graph == "folded")
+    export_onnx.export_rgb(graphs_of(network, graph), tmp_path / "a.onnx", torch.float32)
     x = picture(*ODD[0])
     np.save(tmp_path / "in.npy", x[0].numpy())
     files = {key: str(tmp_path / name) for key, name in (("samples", "in.npy"), ("onnx", "a.onnx"), ("result", "out.npy"))}
@@ -178,11 +187,11 @@ def test_vsmlrt_runs_it(name: str, graph: str, peer_plugin: Path, tmp_path: Path
     torch.testing.assert_close(found, expected_of(network, graph, x), rtol=0, atol=1e-5)
 
 
-def graph_and_planes(name: str, bits: int) -> tuple[PlanesGraph, list[Tensor]]:
+def graph_and_planes(name: str, bits: int) -> tuple[ProgramModule, list[Tensor]]:
     spec = make_spec(2, (22, 30), bits=bits)
     dtype, generator = seam_dtype(spec.source), torch.Generator().manual_seed(0)
     planes = [torch.randint(1 << bits, (1, 1, *shape), generator=generator).to(dtype) for shape in spec.source.shapes]
-    return PlanesGraph(random_network(name, 2, blocks=2), spec).eval(), planes
+    return module_of(random_network(name, 2, blocks=2), spec), planes
 
 
 @pytest.mark.parametrize("model", ["realtime_x2", "stream_x2", "v8_realtime_x2"])

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from plain import SUBSAMPLINGS, make_spec, random_network, random_samples, sums
+from plain import SUBSAMPLINGS, make_spec, module_of, random_network, random_samples, sums
 from torch import Tensor
 
 from vs_paragonsr2.backends.lanes import smaller_sizes
+from vs_paragonsr2.backends.modules import ProgramModule
 from vs_paragonsr2.colour import ClipSpec, ColourFamily
 from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.graph import PlanesCore
 from vs_paragonsr2.network import Network
 from vs_paragonsr2.tiling import Rectangle, border, tile_size, tile_spec, tiles, unit
 
@@ -27,7 +27,7 @@ def one_thread() -> None:
 def in_tiles(network: Network, spec: ClipSpec, planes: list[Tensor], most: tuple[int, int], dtype: torch.dtype) -> list[Tensor]:
     """The picture from tiles of at most a size, as a backend would do it."""
     size = tile_size(spec, most)
-    core = PlanesCore(network, tile_spec(spec, size), dtype=dtype, padded=True)
+    core = module_of(network, tile_spec(spec, size), dtype, padded=True)
     ratios = [(1, 1)] + [spec.source.ratios] * (len(planes) - 1)
     target_ratios = [(1, 1)] + [spec.target.ratios] * (len(planes) - 1)
     out = [torch.full((1, 1, *shape), torch.nan, dtype=dtype) for shape in spec.target.shapes]
@@ -72,7 +72,7 @@ def test_tiles_equal_the_whole(
     network = random_network(name, scale, blocks=1)
     spec = make_spec(scale, size, subsampling=subsampling, bits=32, is_float=True)
     planes = [plane.to(dtype) for plane in random_samples(spec.source)]
-    whole = sums(PlanesCore(network, spec, dtype=dtype), planes)
+    whole = sums(module_of(network, spec, dtype), planes)
     for a, b in zip(in_tiles(network, spec, planes, most, dtype), whole, strict=True):
         assert float((a - b).abs().max()) <= tolerance
 
@@ -82,7 +82,7 @@ def test_strips_of_the_full_networks_in_codes() -> None:
     for name in ("realtime", "stream"):
         network, spec = random_network(name, 2), make_spec(2, (30, 16))
         planes = [plane.float() for plane in random_samples(spec.source)]
-        whole = sums(PlanesCore(network, spec, dtype=torch.float32), planes)
+        whole = sums(module_of(network, spec, torch.float32), planes)
         for a, b in zip(in_tiles(network, spec, planes, (8, 0), torch.float32), whole, strict=True):
             assert float((a - b).abs().max()) <= 255e-6
 
@@ -93,13 +93,13 @@ def test_a_network_that_sees_the_whole_picture_in_one_tile() -> None:
     for name in ("photo", "pro"):
         network, spec = random_network(name, 2, blocks=1).double(), make_spec(2, (10, 14))
         planes = random_samples(spec.source)
-        whole = PlanesCore(network, spec, dtype=torch.float64)
+        whole = module_of(network, spec, torch.float64)
         assert max(whole.halo) == border(network, spec)
         for a, b in zip(in_tiles(network, spec, planes, (0, 0), torch.float64), sums(whole, planes), strict=True):
             assert torch.allclose(a, b, rtol=0, atol=1e-9)
 
 
-def changed_span(core: PlanesCore, planes: list[Tensor], plane: int, at: int, axis: int) -> list[tuple[int, int] | None]:
+def changed_span(core: ProgramModule, planes: list[Tensor], plane: int, at: int, axis: int) -> list[tuple[int, int] | None]:
     """For each target plane, first and last row or column that change with one row or column of a source plane."""
     poked = [samples.clone() for samples in planes]
     poked[plane].select(axis + 2, at)[:] += 1.0
@@ -128,7 +128,7 @@ def test_the_halo_is_the_receptive_field(name: str, scale: int, axis: int) -> No
     make_averages(network)
     length = 90
     spec = make_spec(scale, (length, 4) if axis == 0 else (4, length), "GRAY", bits=32, is_float=True)
-    core = PlanesCore(network, spec, dtype=torch.float64)
+    core = module_of(network, spec, torch.float64)
     halo = core.halo[axis]
     assert halo == network.radius
     planes = random_samples(spec.source)
@@ -146,7 +146,7 @@ def test_the_halo_covers_chroma_and_no_more(subsampling: str, axis: int) -> None
     network = random_network("realtime", 2).double()
     make_averages(network)
     spec = make_spec(2, (64, 8) if axis == 0 else (8, 64), subsampling=subsampling, bits=32, is_float=True)
-    core = PlanesCore(network, spec, dtype=torch.float64)
+    core = module_of(network, spec, torch.float64)
     planes = random_samples(spec.source)
     step, reach = unit(spec)[axis], 0
     for plane, ratio in ((0, 1), (1, spec.source.ratios[axis]), (2, spec.source.ratios[axis])):
@@ -164,7 +164,7 @@ def test_the_border_of_the_reference_covers_the_halo() -> None:
     """But for chroma that is replicated beyond it, which the reference does of itself."""
     for scale in (2, 3, 4, 8):
         network, spec = random_network("realtime", scale, blocks=1), make_spec(scale, (8, 8), "RGB")
-        assert max(PlanesCore(network, spec, dtype=torch.float32).halo) <= border(network, spec)
+        assert max(module_of(network, spec, torch.float32).halo) <= border(network, spec)
 
 
 @pytest.mark.parametrize("length", range(1, 40))

@@ -29,7 +29,12 @@ __all__ = ["ParagonSR2Error", "__version__", "load_network", "shipped_models", "
 def __getattr__(name: str) -> object:
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_ROOMS[name]}", __name__), name)
+    try:
+        return getattr(import_module(f".{_ROOMS[name]}", __name__), name)
+    except ImportError as error:
+        if error.name != "torch":
+            raise
+        raise ImportError(f"{name} needs PyTorch ({error}); pip install 'vs_paragonsr2[reference]' brings it", name="torch") from error
 
 
 def __dir__() -> list[str]:

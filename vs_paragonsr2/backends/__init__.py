@@ -37,18 +37,28 @@ class Backend(Protocol):
 BACKENDS = ("tensorrt", "torch", "openvino", "reference")
 """Names of the backends, the fastest first."""
 
+PYTORCH_EXTRAS = {"tensorrt": ("tensorrt-rtx", "tensorrt"), "torch": ("cuda",), "reference": ("reference",)}
+"""The extras of this package that bring PyTorch, and what else a backend runs on."""
+
 
 def candidates(device: str | None) -> tuple[list[str], str]:
     """The backends to try in turn on a kind of device (None for any), and why others are not among them."""
     if device is not None:
         return (["tensorrt", "torch", "reference"], "") if device.lower() == "cuda" else (["openvino", "reference"], "")
-    if _has_cuda():
-        return list(BACKENDS), ""
-    return ["openvino", "reference"], "there is no CUDA device"
+    try:
+        if _has_cuda():
+            return list(BACKENDS), ""
+        why = "there is no CUDA device"
+    except ImportError as error:
+        why = f"there is an NVIDIA driver, but PyTorch cannot be imported ({error}){_who_brings_pytorch('cuda')}"
+    return ["openvino", "reference"], why
 
 
 def _has_cuda() -> bool:
-    """Whether PyTorch finds a CUDA device; without NVIDIA's driver it is not even imported, which takes a second."""
+    """Whether PyTorch finds a CUDA device; without NVIDIA's driver it is not even imported, which takes a second.
+
+    Raises ImportError where the driver is there and PyTorch is not.
+    """
     try:
         ctypes.CDLL("nvcuda" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -65,8 +75,16 @@ def load_backend(name: str) -> Backend:
     try:
         return cast(Backend, import_module(f".{name}", __package__))
     except ImportError as error:
-        hint = _foreign_openvino() if name == "openvino" else ""
+        if name == "openvino":
+            hint = _foreign_openvino()
+        else:
+            hint = _who_brings_pytorch(*PYTORCH_EXTRAS[name]) if error.name == "torch" else ""
         raise ParagonSR2Error(f"backend is {name!r}, which cannot be imported here ({error}){hint}") from error
+
+
+def _who_brings_pytorch(*extras: str) -> str:
+    """What to do where it is missing, for the end of a message. (pip takes the package that is installed, and adds the extra.)"""
+    return "; " + " or ".join(f"pip install 'vs_paragonsr2[{extra}]'" for extra in extras) + " brings it"
 
 
 def _foreign_openvino() -> str:

@@ -1,4 +1,4 @@
-"""Programs in PyTorch: a module of static shapes and no data-dependent control flow, which every exporter and compiler can follow."""
+"""Programs as modules of PyTorch: without data-dependent control flow, so that every exporter and compiler can follow."""
 
 from collections.abc import Sequence
 from math import prod

@@ -84,8 +84,8 @@ def parts_of(path: Path, sha256: str, alpha: float | None) -> NetworkParts:
 
 @lru_cache(maxsize=64)
 def description_of(path: Path, sha256: str) -> Description:
-    """What a file holds, whose content ``sha256`` stands for; of a safetensors file by its header alone, and whoever loads it decides
-    whether all else is right.
+    """What a file holds, whose content ``sha256`` stands for; of a safetensors file by its header alone, and whoever loads it
+    decides whether all else is right.
 
     Raises ParagonSR2Error for a file that cannot be read, or is none of ours.
     """

@@ -1,6 +1,6 @@
-"""The published networks: what a checkpoint of each variant and version holds and how it folds, in NumPy; and as trained, in PyTorch.
+"""The published networks: in NumPy what a checkpoint of each variant and version holds and how it folds; in PyTorch as trained.
 
-Importing this room imports no PyTorch; ``ParagonSR2``, ``LegacyParagonSR2``, ``Network`` and ``load_network`` do when they are used.
+To import this package imports no PyTorch. To use ``ParagonSR2``, ``LegacyParagonSR2``, ``Network`` or ``load_network`` does.
 """
 
 from importlib import import_module

@@ -25,21 +25,18 @@ AGAIN_SHARE = 4
 def in_bands(program: Program) -> Program:
     """The program for one band of rows after the other, ``program.spec`` being that of a band.
 
-    A picture is computed from its top downwards. A :class:`~.operations.Keep` stands wherever all that follows goes through one value
-    and reaches above and below it.
+    A picture is computed from its top downwards. A :class:`~.operations.Keep` stands wherever all that follows goes through one
+    value and reaches above and below it.
 
     Raises:
-        ParagonSR2Error: the program sees the whole picture, or a band's rows are no whole samples of all planes.
+        ParagonSR2Error: the program sees the whole picture.
     """
-    rows, step = program.spec.source.height, unit(program.spec)[0]
     if program.windows:
         raise ParagonSR2Error("the network sees the whole picture, which is not cut into bands: expected realtime or stream")
-    if rows < 1 or rows % step:
-        raise ParagonSR2Error(f"rows is {rows}: expected a multiple of {step}")
     begins = set()
     for begin, part in _parts(program):
         reach = _reach(begin, part)
-        again = begin in program.heads and reach * AGAIN_SHARE <= rows
+        again = begin in program.heads and reach * AGAIN_SHARE <= program.spec.source.height
         if reach and not again:
             begins.add(begin)
     return program.rewritten(lambda operation, same: Keep(sources=(same,)) if operation in begins else same)

@@ -26,7 +26,7 @@ class Row:
     """Samples for one of the source's luma, along the rows and along the columns."""
     multiply_adds: float
     bytes_moved: float
-    """Every operation reads its sources and writes its result once: nothing fused, nothing kept in a cache. Weights are left out."""
+    """Every operation reads its sources and writes its result once: nothing fused, nothing kept in a cache, no weights counted."""
     reach: int | None
     """Luma samples that a result depends on, beyond its own place, on the side where they are most; None for the whole picture."""
 

@@ -67,9 +67,9 @@ def fold(network: NetworkParts, spec: ClipSpec, *, centred: bool = False, detail
     Args:
         network: any variant, scale and version.
         spec: of the clip or of a part of it; source and target of one colour family, the target larger by the network's scale.
-        centred: whether samples are brought to -0.5..0.5 before they are used, in place of by the weights: a dtype of few digits has
-            the more of them for what is left. A network that sees the whole picture pads it with zeros, RGB's black, and is always
-            given 0..1 (chroma -0.5..0.5).
+        centred: whether samples are brought to -0.5..0.5 before they are used, in place of by the weights: a dtype of few digits
+            has the more of them for what is left. A network that sees the whole picture pads it with zeros, RGB's black, and is
+            always given 0..1 (chroma -0.5..0.5).
         detail_unit: target samples for what the tails give as 1, so that a narrow dtype can hold it.
 
     Returns:

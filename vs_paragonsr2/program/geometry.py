@@ -90,8 +90,8 @@ def surroundings(program: Program, margins: Mapping[Operation, Margin]) -> Margi
 def frame(program: Program) -> int | None:
     """Luma samples about the picture of a program that sees the whole of it, all zeros beyond; None for other programs.
 
-    It is the receptive field of the convolutions, rounded up to whole windows, so that the picture is what it would be for any larger
-    one as far as convolutions go.
+    It is the receptive field of the convolutions, rounded up to whole windows, so that the picture is what it would be for any
+    larger one as far as convolutions go.
     """
     windows = program.windows
     if not windows:

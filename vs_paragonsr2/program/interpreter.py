@@ -67,8 +67,8 @@ def compute(
         program: of either kind.
         geometry: of the program.
         planes: as :func:`run` takes them, with what the geometry says is given about the picture.
-        kept: the rows that the band above has left, in whose place those for the next band are put; before the first band of a picture
-            anything of the right size will do.
+        kept: the rows that the band above has left, in whose place those for the next band are put; before the first band of a
+            picture anything of the right size will do.
         dtype: of the arithmetic.
 
     Returns:
@@ -126,7 +126,7 @@ def _convolve(x: Values, weight: Values, step: tuple[int, int], dilation: int, g
         for column in range(columns):
             top, left = row * dilation, column * dilation
             part = x[:, :, top : top + (height - 1) * step[0] + 1 : step[0], left : left + (width - 1) * step[1] + 1 : step[1]]
-            out += np.einsum("goi,giyx->goyx", weight[..., row, column], part, optimize=True)
+            out += (weight[..., row, column] @ part.reshape(groups, -1, height * width)).reshape(out.shape)
     return out.reshape(outputs, height, width)
 
 
@@ -160,9 +160,8 @@ def _product(operation: Product, a: Values, b: Values) -> Values:
 def _shuffle(operation: Shuffle, x: Values) -> Values:
     rows, columns = operation.factor
     channels, height, width = operation.channels, *x.shape[1:]
-    return (
-        x.reshape(channels, rows, columns, height, width).transpose(0, 3, 1, 4, 2).reshape(channels, height * rows, width * columns)
-    )
+    x = x.reshape(channels, rows, columns, height, width).transpose(0, 3, 1, 4, 2)
+    return x.reshape(channels, height * rows, width * columns)
 
 
 def _rms_norm(operation: RMSNorm, x: Values) -> Values:

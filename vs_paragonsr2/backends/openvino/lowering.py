@@ -15,6 +15,7 @@ from ...errors import ParagonSR2Error
 from ...program.geometry import Geometry, Sides
 from ...program.graph import Program
 from ...program.operations import (
+    NO_MARGIN,
     Activation,
     Affine,
     Channels,
@@ -203,9 +204,7 @@ def _fitted(x: ov.Node, repeated: Margin) -> ov.Node:
     return opset.pad(x, [0, 0, top, left], [0, 0, bottom, right], "edge") if top or left or bottom or right else x
 
 
-def _convolution(
-    x: ov.Node, weight: NDArray[Any], groups: int, step: Sides, dilation: int, zeros: Margin = Margin(0, 0, 0, 0)
-) -> ov.Node:
+def _convolution(x: ov.Node, weight: NDArray[Any], groups: int, step: Sides, dilation: int, zeros: Margin = NO_MARGIN) -> ov.Node:
     places = ([zeros.top, zeros.left], [zeros.bottom, zeros.right], [dilation, dilation])
     if groups == 1:
         return opset.convolution(x, _constant(weight), list(step), *places)

@@ -72,8 +72,8 @@ class Legacy:
     def fold(self, x: Operation, tensors: Tensors) -> Operation:
         """All between ``conv_in`` and the last convolution before the last pixel shuffle.
 
-        The convolution behind an earlier shuffle stays there: one before the shuffle would be 5x5 and cost 100 multiply-adds for each
-        pair of channels in place of 72.
+        The convolution behind an earlier shuffle stays there: one before the shuffle would be 5x5 and cost 100 multiply-adds for
+        each pair of channels in place of 72.
         """
         for group in range(_count(tensors, "body")):
             part = under(tensors, f"body.{group}")

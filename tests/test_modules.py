@@ -1,4 +1,4 @@
-"""PlanesGraph against the reference backend, from frames' samples to frames' samples, borders included."""
+"""Programs in PyTorch against the reference backend, from frames' samples to frames' samples, borders included."""
 
 from pathlib import Path
 
@@ -6,15 +6,26 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from plain import SUBSAMPLINGS, make_spec, random_network, random_samples
+from plain import (
+    NETWORKS,
+    SUBSAMPLINGS,
+    folded_route,
+    make_spec,
+    module_of,
+    parts_of,
+    random_inputs,
+    random_network,
+    random_samples,
+    sums,
+)
 
+from vs_paragonsr2.backends.modules import ProgramModule, narrow, seam_dtype, widen
 from vs_paragonsr2.backends.reference import ReferenceSession
-from vs_paragonsr2.checkpoint import load_network
 from vs_paragonsr2.colour import ClipSpec, ColourFamily, Matrix, PlaneFormat, Range, Siting
 from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.graph import PlanesCore, PlanesGraph, bayer, narrow, seam_dtype, widen
-from vs_paragonsr2.network import Network
-from vs_paragonsr2.operations import count
+from vs_paragonsr2.network import Network, load_network
+from vs_paragonsr2.program.bands import in_bands
+from vs_paragonsr2.program.fold import fold
 
 Planes = list[NDArray[np.generic]]
 
@@ -57,7 +68,7 @@ def tensors(planes: Planes) -> list[torch.Tensor]:
 
 
 @torch.inference_mode()
-def by_graph(graph: PlanesGraph, planes: Planes) -> Planes:
+def by_graph(graph: ProgramModule, planes: Planes) -> Planes:
     found = graph(*tensors(planes))
     assert all(plane.dtype is seam_dtype(graph.spec.target) for plane in found)
     arrays = [plane[0, 0].numpy() for plane in found]
@@ -88,7 +99,7 @@ def test_every_format_equals_the_reference(form: tuple[ColourFamily, str], bits:
     network = random_network("realtime", 2)
     spec = make_spec(2, (20, 28), family, subsampling, bits, is_float=is_float, range_=Range(bits == 10))
     for planes in (noise(spec.source), smooth_samples(spec.source)):
-        assert_alike(by_graph(PlanesGraph(network, spec), planes), by_reference(network, spec, planes), spec.target)
+        assert_alike(by_graph(module_of(network, spec), planes), by_reference(network, spec, planes), spec.target)
 
 
 @pytest.mark.parametrize("name", ["stream", "realtime 8", "photo", "pro"])
@@ -97,7 +108,7 @@ def test_other_networks_equal_the_reference(name: str, scale: int) -> None:
     network = random_network(name, scale, blocks=2)
     spec = make_spec(scale, (12, 16), matrix=Matrix.BT2020_NCL, siting=Siting.TOP_LEFT)
     planes = smooth_samples(spec.source)
-    assert_alike(by_graph(PlanesGraph(network, spec), planes), by_reference(network, spec, planes), spec.target)
+    assert_alike(by_graph(module_of(network, spec), planes), by_reference(network, spec, planes), spec.target)
 
 
 @pytest.mark.parametrize("to_bits", [10, 16, 32])
@@ -105,7 +116,7 @@ def test_more_bits_out_than_in(to_bits: int) -> None:
     network = random_network("realtime", 2)
     spec = make_spec(2, (20, 28), to_bits=to_bits)
     planes = smooth_samples(spec.source)
-    assert_alike(by_graph(PlanesGraph(network, spec), planes), by_reference(network, spec, planes), spec.target)
+    assert_alike(by_graph(module_of(network, spec), planes), by_reference(network, spec, planes), spec.target)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -117,7 +128,7 @@ def test_narrow_dtypes_are_close(dtype: torch.dtype, bits: int) -> None:
     planes = smooth_samples(spec.source)
     expected = by_reference(network, spec, planes)
     digits = 1 if dtype is torch.bfloat16 else 8
-    for a, b in zip(by_graph(PlanesGraph(network, spec, dtype=dtype), planes), expected, strict=True):
+    for a, b in zip(by_graph(module_of(network, spec, dtype), planes), expected, strict=True):
         off = np.abs(a.astype(np.float64) - b.astype(np.float64)) / (1 << (bits - 8))
         # Of 8 bits, all that is seen of errors are the samples that fall to the other side of a half.
         assert off.mean() < 0.25 / digits
@@ -129,7 +140,7 @@ def test_narrow_dtypes_are_close(dtype: torch.dtype, bits: int) -> None:
 def test_exports_with_static_shapes(form: tuple[ColourFamily, str, int, bool], dtype: torch.dtype) -> None:
     family, subsampling, bits, is_float = form
     spec = make_spec(2, (12, 16), family, subsampling, bits, is_float=is_float)
-    graph = PlanesGraph(random_network("realtime", 2, blocks=1), spec, dtype=dtype, dither="none" if is_float else "ordered")
+    graph = module_of(random_network("realtime", 2, blocks=1), spec, dtype)
     planes = tuple(tensors(noise(spec.source)))
     program = torch.export.export(graph, planes, strict=True)
     assert not program.range_constraints
@@ -140,7 +151,7 @@ def test_exports_with_static_shapes(form: tuple[ColourFamily, str, int, bool], d
 @pytest.mark.parametrize("name", ["stream", "stream 8", "photo"])
 def test_every_kind_of_body_exports(name: str) -> None:
     spec = make_spec(2, (12, 16))
-    graph = PlanesGraph(random_network(name, 2, blocks=1), spec)
+    graph = module_of(random_network(name, 2, blocks=1), spec)
     planes = tuple(tensors(noise(spec.source)))
     found = torch.export.export(graph, planes, strict=True).module()(*planes)
     assert all(torch.equal(a, b) for a, b in zip(found, graph(*planes), strict=True))
@@ -159,49 +170,36 @@ def test_integers_are_clamped() -> None:
     assert network.variant == "realtime"
     network.conv_out.weight.data *= 1000
     spec = make_spec(2, (16, 16), bits=10)
-    for plane in by_graph(PlanesGraph(network, spec), noise(spec.source)):
+    for plane in by_graph(module_of(network, spec), noise(spec.source)):
         assert plane.min() == 0 and plane.max() == 1023
 
 
-def test_ordered_dither_keeps_the_mean() -> None:
-    pattern = bayer()
-    assert sorted(pattern.flatten().tolist()) == [(2 * i - 63) / 128 for i in range(64)]
-    network = random_network("realtime", 2, blocks=0)
-    network.detail_gain.data.zero_()  # type: ignore[union-attr]
-    spec = make_spec(2, (32, 32), "GRAY", bits=32, is_float=True, to_bits=8, range_=Range.FULL)
-    flat = [np.full((32, 32), 100.3125 / 255, np.float32)]
-    (dithered,) = by_graph(PlanesGraph(network, spec, dither="ordered"), flat)
-    assert set(np.unique(dithered)) == {100, 101}
-    assert dithered.mean() == pytest.approx(100.3125, abs=1e-3)
-    (rounded,) = by_graph(PlanesGraph(network, spec), flat)
-    assert set(np.unique(rounded)) == {100}
+@pytest.mark.parametrize("name", [*NETWORKS])
+@pytest.mark.parametrize("temporal", [False, True])
+def test_every_operation_equals_the_interpreter(name: str, temporal: bool) -> None:
+    network, spec = random_network(name, 2, blocks=2), make_spec(2, (12, 20), siting=Siting.BOTTOM, temporal=temporal)
+    planes = random_inputs(spec)
+    found = sums(module_of(network, spec, torch.float64), planes)
+    for a, b in zip(found, folded_route(network, spec, planes), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["realtime", "stream"])
-def test_folding_saves_operations(name: str) -> None:
-    network, spec = random_network(name, 2), make_spec(2, (540, 960))
-    planes = tensors([np.zeros(shape, np.uint8) for shape in spec.source.shapes])
-    folded = count(PlanesGraph(network, spec), *planes)
-    plain = count(network, torch.empty(1, 3, 540, 960))
-    # With the zeros that fill tails of four by four outputs.
-    assert folded.multiply_adds < (0.72 if name == "realtime" else 0.85) * plain.multiply_adds
-    if name == "realtime":  # Stream's parts are split for runtimes that fuse sums, which the count does not know of
-        assert folded.bytes_moved < plain.bytes_moved
-
-
-def test_count_knows_groups_and_products() -> None:
-    conv = torch.nn.Conv2d(4, 8, 3, padding=1, groups=4, bias=False)
-    operations = count(conv, torch.empty(1, 4, 5, 6))
-    assert operations.multiply_adds == 8 * 30 * 9
-    assert operations.bytes_moved == 4 * (4 * 30 + 8 * 9 + 8 * 30)
-    assert count(torch.nn.Linear(4, 8, bias=False), torch.empty(3, 4)).multiply_adds == 3 * 4 * 8
+def test_values_that_nothing_needs_any_more_are_let_go() -> None:
+    """At no time are more of them held than a block, its input and the planes need."""
+    graph = module_of(random_network("realtime", 2), make_spec(2, (12, 16)))
+    held: set[int] = set()
+    most = 0
+    for index, forgotten in enumerate(graph.forgotten):
+        held.add(index)
+        most = max(most, len(held))
+        held -= set(forgotten)
+    assert most <= 6
+    assert held == set(graph.outputs)
 
 
 def test_errors_say_what_would_be_right() -> None:
-    network, spec = random_network("realtime", 2, blocks=0), make_spec(2, (8, 8))
+    network, spec = random_network("realtime", 2, blocks=1), make_spec(2, (8, 8))
     with pytest.raises(ParagonSR2Error, match=r"dtype is torch.int8: expected torch.float32, float16, bfloat16"):
-        PlanesGraph(network, spec, dtype=torch.int8)
-    with pytest.raises(ParagonSR2Error, match="dither is 'noise': expected 'none' or 'ordered'"):
-        PlanesCore(network, spec, dtype=torch.float32, dither="noise")  # type: ignore[arg-type]
-    with pytest.raises(ParagonSR2Error, match="dither is 'ordered' for a target of floats"):
-        PlanesGraph(network, make_spec(2, (8, 8), to_bits=32), dither="ordered")
+        module_of(network, spec, torch.int8)
+    with pytest.raises(ParagonSR2Error, match="PyTorch runs no Keep: expected a program that is not in bands"):
+        ProgramModule(in_bands(fold(parts_of(network), spec)))
