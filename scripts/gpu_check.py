@@ -9,10 +9,10 @@ through the same parts on CPU tensors; no figure of it says anything of a card.
 Three tables. ``correctness``: each session against the plain network in float64. ``device``: milliseconds of one frame and of its
 stages alone, each as a CUDA graph, and what they come to of what was measured of the card: ``up_share`` and ``down_share`` of the
 bus, ``arithmetic_share`` of the rate of half-precision products, ``traffic_share`` of the card's copies. For the latter two,
-multiply-adds and bytes are counted operator by operator: what fuses operators moves fewer bytes, and may pass 1. ``frames``: those
-a second with so many lanes, ``fps`` of the session alone and ``filter_fps`` through VapourSynth; ``host_share`` is how much of a
-lane's time goes into the copies on the host. ``naive`` is what the field does: RGB floats up, the plain network in half precision,
-RGB floats down, and wait, frame by frame; ratios are to that.
+multiply-adds and bytes are counted operation by operation: what fuses operations moves fewer bytes, and may pass 1. ``frames``:
+those a second with so many lanes, ``fps`` of the session alone and ``filter_fps`` through VapourSynth; ``host_share`` is how much
+of a lane's time goes into the copies on the host. ``naive`` is what the field does: RGB floats up, the plain network in half
+precision, RGB floats down, and wait, frame by frame; ratios are to that.
 """
 
 import argparse
@@ -42,15 +42,15 @@ from vs_paragonsr2.backends import Options, Request, load_backend  # noqa: E402
 from vs_paragonsr2.backends.base import Plane  # noqa: E402
 from vs_paragonsr2.backends.devices import Lane, driver_version, lane_on  # noqa: E402
 from vs_paragonsr2.backends.lanes import LanesSession  # noqa: E402
-from vs_paragonsr2.backends.planes import padded_shapes  # noqa: E402
+from vs_paragonsr2.backends.modules import program_for  # noqa: E402
 from vs_paragonsr2.backends.reference import ReferenceSession  # noqa: E402
 from vs_paragonsr2.backends.switch import SwitchingSession, test_picture  # noqa: E402
-from vs_paragonsr2.checkpoint import load_network  # noqa: E402
+from vs_paragonsr2.checkpoints import load_checkpoint  # noqa: E402
 from vs_paragonsr2.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting  # noqa: E402
 from vs_paragonsr2.errors import ParagonSR2Error  # noqa: E402
-from vs_paragonsr2.graph import PlanesGraph, seam_dtype  # noqa: E402
-from vs_paragonsr2.network import VARIANTS, ParagonSR2  # noqa: E402
-from vs_paragonsr2.operations import count  # noqa: E402
+from vs_paragonsr2.network import VARIANTS, ParagonSR2, load_network  # noqa: E402
+from vs_paragonsr2.program.geometry import place  # noqa: E402
+from vs_paragonsr2.program.graph import Program  # noqa: E402
 from vs_paragonsr2.tiling import tile_spec  # noqa: E402
 from vs_paragonsr2.weights import Model, find_model  # noqa: E402
 
@@ -291,10 +291,8 @@ def device_times(session: LanesSession, model: Model, limits: Row) -> Row:
         queue.record(work)
         stages[name] = queue, queue.milliseconds(20)  # the queue keeps what its recording wrote
     up, compute_ms, down = (ms for _, ms in stages.values())
-    tile = tile_spec(spec, layout.size)
-    graph = PlanesGraph(load_network(model.path), tile, dtype=torch.float16, padded=True)
-    planes = (torch.empty(1, 1, *shape, dtype=seam_dtype(spec.source)) for shape in padded_shapes(tile.source, graph.halo))
-    one, tiles = count(graph, *planes), len(layout.parts)
+    program = program_for(load_checkpoint(model.path).parts, tile_spec(spec, layout.size), torch.float16)
+    (multiply_adds, bytes_moved), tiles = tile_cost(program), len(layout.parts)
     up_bytes, down_bytes = (
         sum(math.prod(shape) for shape in shapes) * np.dtype(fmt.dtype).itemsize
         for shapes, fmt in ((layout.source_shapes, spec.source), (spec.target.shapes, spec.target))
@@ -306,11 +304,24 @@ def device_times(session: LanesSession, model: Model, limits: Row) -> Row:
         "up_ms": up,
         "up_share": up_bytes / up / 1e6 / limits["up"],
         "compute_ms": compute_ms,
-        "arithmetic_share": 2 * one.multiply_adds * tiles / compute_ms / 1e9 / limits["half_tflops"],
-        "traffic_share": one.bytes_moved * tiles / compute_ms / 1e6 / limits["copy"],
+        "arithmetic_share": 2 * multiply_adds * tiles / compute_ms / 1e9 / limits["half_tflops"],
+        "traffic_share": bytes_moved * tiles / compute_ms / 1e6 / limits["copy"],
         "down_ms": down,
         "down_share": down_bytes / down / 1e6 / limits["down"],
     }
+
+
+def tile_cost(program: Program) -> tuple[int, int]:
+    """Multiply-adds and bytes of a tile with all that is made about it, features in half precision: every operation reads its
+    sources and writes its result once.
+    """
+    geometry = place(program, pads=(True, True))
+    area = {operation: math.prod(geometry.size(operation, program.spec)) for operation in program.operations}
+    size = {value: value.channels * area[value] * (4 if value.holds_samples else 2) for value in program.operations}
+    return (
+        sum(operation.multiply_adds * area[operation] for operation in program.operations),
+        sum(size[value] for operation in program.operations for value in (operation, *operation.sources)),
+    )
 
 
 def frame_rates(plan: Plan, session: LanesSession, lanes: int, device_ms: float) -> Row:

@@ -3,9 +3,8 @@
     python scripts/benchmark.py stages [--model realtime] [--precisions f32 bf16] [--clip CLIP] [--frames 20] [--json FILE]
 
 All is processor time, of all threads of the process together, in medians of rounds in turn. The graph runs on one thread here; its
-layers have OpenVINO's own names and counters, scaled to what the graph took. The limit is that of the folded graph's
-multiply-adds at the rate at which the same runtime multiplies large matrices on one thread in the same precision. Needs the extra
-``source``.
+layers have OpenVINO's own names and counters, scaled to what the graph took. The limit is that of the program's multiply-adds at
+the rate at which the same runtime multiplies large matrices on one thread in the same precision. Needs the extra ``source``.
 """
 
 import argparse
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import vapoursynth as vs
 from benchmark import CLIP, SOURCE, checkpoint
 from rich.console import Console
@@ -28,14 +26,15 @@ from rich.table import Table
 from vs_paragonsr2 import upscale
 from vs_paragonsr2.backends import Options, Request
 from vs_paragonsr2.backends.base import Plane
-from vs_paragonsr2.backends.conversion import convert
-from vs_paragonsr2.backends.openvino import OpenVINOSession, open_session
-from vs_paragonsr2.checkpoint import load_network
+from vs_paragonsr2.backends.openvino import Bands, OpenVINOSession, program_of
+from vs_paragonsr2.backends.openvino.lowering import lower
+from vs_paragonsr2.checkpoints import load_checkpoint
 from vs_paragonsr2.clipspec import ColorimetryReader, plane_format
 from vs_paragonsr2.colour import ClipSpec
 from vs_paragonsr2.frames import planes_of
-from vs_paragonsr2.graph import PlanesGraph, seam_dtype
-from vs_paragonsr2.operations import count
+from vs_paragonsr2.program.bands import priming
+from vs_paragonsr2.program.explain import cost
+from vs_paragonsr2.program.fold import fold
 from vs_paragonsr2.weights import find_model
 
 # isort: split
@@ -65,8 +64,8 @@ class Stages:
     """Between inferences: handing over bands, and copying those that are no rows of the frame."""
     layers: dict[str, tuple[int, float]]
     """The graph's parts by kind: executions and milliseconds."""
-    multiply_adds: int
-    """Of the folded graph, for a frame."""
+    multiply_adds: float
+    """Of the network's program, for a frame."""
     attainable: float
     """Multiply-adds a second of a large matrix product on one thread."""
 
@@ -224,12 +223,10 @@ def request_for(clip: vs.VideoNode, model: str, precision: str) -> Request:
 
 def counted_session(request: Request, precision: str) -> CountedSession:
     """The backend's session, its graph on one thread and with counters."""
-    session = open_session(request)
-    assert isinstance(session, OpenVINOSession), "f16 alone has another"
-    # Anew: what OpenVINO has read from the disk it cannot write again.
-    graph, _ = convert(request, precision)
-    counted = ov.Core().compile_model(graph, "CPU", one_thread(precision) | {"PERF_COUNT": "YES"})
-    return CountedSession(request, replace(session.compiled, graphs=[counted]), request.options.num_streams)
+    program, geometry = program_of(request, centred=precision != "f32")
+    graph = ov.Core().compile_model(lower(program, geometry, precision), "CPU", one_thread(precision) | {"PERF_COUNT": "YES"})
+    bands = Bands([graph], program.spec.source.height, priming(program, geometry), geometry.given)
+    return CountedSession(request.spec, bands, request.options.num_streams)
 
 
 def one_thread(precision: str) -> dict[str, str]:
@@ -247,11 +244,11 @@ def matrix_product(precision: str) -> Callable[[], object]:
     return request.infer
 
 
-def multiply_adds(request: Request) -> int:
-    """Of the folded graph for a frame."""
+def multiply_adds(request: Request) -> float:
+    """Of the network's program for a frame, without what is about it."""
     spec = request.spec
-    planes = [torch.empty(1, 1, *shape, dtype=seam_dtype(spec.source)) for shape in spec.source.shapes]
-    return count(PlanesGraph(load_network(request.model.path), spec), *planes).multiply_adds
+    program = fold(load_checkpoint(request.model.path).parts, spec)
+    return cost(program).multiply_adds * spec.source.width * spec.source.height
 
 
 def by_kind(frames: Sequence[Frame], graph: float) -> dict[str, tuple[int, float]]:

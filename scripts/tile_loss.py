@@ -20,13 +20,14 @@ from rich.console import Console
 from vs_paragonsr2.backends.base import Plane
 from vs_paragonsr2.backends.devices import lane_on
 from vs_paragonsr2.backends.lanes import FrameLane, LanesSession
+from vs_paragonsr2.backends.modules import ProgramModule
 from vs_paragonsr2.backends.planes import Layout
 from vs_paragonsr2.backends.torch import alignment, sizes_of
-from vs_paragonsr2.checkpoint import load_network
+from vs_paragonsr2.checkpoints import load_checkpoint
 from vs_paragonsr2.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
-from vs_paragonsr2.graph import PlanesGraph
 from vs_paragonsr2.metrics import Picture, psnr_luma
-from vs_paragonsr2.network import Network
+from vs_paragonsr2.program.fold import fold
+from vs_paragonsr2.program.parts import NetworkParts
 from vs_paragonsr2.tiling import tile_spec
 
 CPU = torch.device("cpu")
@@ -44,7 +45,7 @@ def main() -> None:
         sys.exit(f"tile_loss: --data is {arguments.data}: expected a folder with pictures, NAME.png")
     console = Console(stderr=True)
     for checkpoint in arguments.checkpoints:
-        network = load_network(checkpoint)
+        network = load_checkpoint(checkpoint).parts
         for path in paths:
             with Image.open(path) as picture:
                 samples = middle(np.asarray(picture.convert("RGB")), arguments.side)
@@ -63,18 +64,18 @@ def middle(picture: Picture, side: int) -> Picture:
     return picture[top : top + side, left : left + side]
 
 
-def in_tiles(network: Network, picture: Picture) -> Iterator[tuple[str | None, Picture]]:
+def in_tiles(network: NetworkParts, picture: Picture) -> Iterator[tuple[str | None, Picture]]:
     """The picture (H, W, 3) enlarged in one piece, then in tiles of half, a quarter and an eighth of its sides, and their size."""
     height, width, _ = picture.shape
     source, target = (PlaneFormat("RGB", 8, False, 0, 0, width * k, height * k) for k in (1, network.scale))
     spec = ClipSpec(source, target, Colorimetry(Matrix.BT709, Range.FULL, Siting.LEFT))
     planes: Sequence[Plane] = list(np.moveaxis(picture, 2, 0))
     for size in islice(sizes_of(spec, network), 0, 7, 2):
-        graph = PlanesGraph(network, tile_spec(spec, size), padded=True)
-        layout = Layout(spec, size, graph.halo, alignment(spec, network))
+        module = ProgramModule(fold(network, tile_spec(spec, size)), padded=True)
+        layout = Layout(spec, size, module.halo, alignment(module.program))
 
-        def make(device: torch.device, layout: Layout = layout, graph: PlanesGraph = graph) -> FrameLane:
-            return FrameLane(lane_on(device), layout, graph)
+        def make(device: torch.device, layout: Layout = layout, module: ProgramModule = module) -> FrameLane:
+            return FrameLane(lane_on(device), layout, module)
 
         out: list[Plane] = [np.empty(shape, np.uint8) for shape in target.shapes]
         LanesSession(layout, make, [CPU]).run(planes, out)

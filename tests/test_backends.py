@@ -1,10 +1,14 @@
-"""The OpenVINO backend beside vs-mlrt's plugin, which brings a library of OpenVINO of its own: real processes."""
+"""Which backends there are without PyTorch; and the OpenVINO backend beside vs-mlrt's plugin, which brings a library of OpenVINO
+of its own: real processes.
+"""
 
 import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import benchmark
 import export_onnx
@@ -14,7 +18,8 @@ import torch
 from bootstrap import program
 from conftest import golden
 
-from vs_paragonsr2 import load_network
+import vs_paragonsr2.backends as backends_room
+from vs_paragonsr2 import ParagonSR2Error, load_network
 
 MODEL = golden("realtime_x2")
 
@@ -47,6 +52,26 @@ except vs.Error as error:
 """
 
 
+def test_a_driver_without_pytorch_is_said_and_openvino_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends_room, "ctypes", SimpleNamespace(CDLL=lambda name: None))
+    monkeypatch.setitem(sys.modules, "torch", None)  # what a failed import leaves
+    backends, why = backends_room.candidates(None)
+    assert backends == ["openvino", "reference"]
+    assert why.startswith("there is an NVIDIA driver, but PyTorch cannot be imported (")
+    assert why.endswith("; pip install 'vs_paragonsr2[cuda]' brings PyTorch")
+
+
+@pytest.mark.parametrize(
+    ("name", "extras"), [("reference", ["reference"]), ("torch", ["cuda"]), ("tensorrt", ["tensorrt-rtx", "tensorrt"])]
+)
+def test_a_backend_without_pytorch_says_who_brings_it(name: str, extras: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, f"vs_paragonsr2.backends.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ParagonSR2Error, match=f"backend is '{name}', which cannot be imported here ") as raised:
+        backends_room.load_backend(name)
+    assert re.findall(r"'vs_paragonsr2\[(.*?)\]'", str(raised.value)) == extras
+
+
 @pytest.fixture(scope="module")
 def clashing_openvino(peer_plugin: Path) -> Path:
     """A folder with the Python package of the very OpenVINO that the plugin brings."""
@@ -64,7 +89,7 @@ def clashing_openvino(peer_plugin: Path) -> Path:
 @pytest.mark.parametrize("when", ["with the core", "before", "after"])
 def test_both_live_in_one_process(when: str, peer_plugin: Path, tmp_path: Path) -> None:
     onnx, script = tmp_path / "a.onnx", tmp_path / "both.vpy"
-    export_onnx.export_rgb(load_network(MODEL), onnx, torch.float32, folded=False)
+    export_onnx.export_rgb(partial(export_onnx.plain, load_network(MODEL)), onnx, torch.float32)
     load = f"vs.core.std.LoadPlugin({str(next(peer_plugin.glob('libvsov.*')))!r})"
     first, then = (load if when == moment else "" for moment in ("before", "after"))
     script.write_text(BOTH.format(model=str(MODEL), onnx=str(onnx), first=first, then=then))

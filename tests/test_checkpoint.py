@@ -15,8 +15,8 @@ from torch import Tensor
 
 from vs_paragonsr2 import ParagonSR2Error, load_network
 from vs_paragonsr2 import arguments as arguments_room
-from vs_paragonsr2 import checkpoint as checkpoint_room
-from vs_paragonsr2.network import SCALES, VARIANTS, LegacyParagonSR2, ParagonSR2
+from vs_paragonsr2.checkpoints import archive as archive_room
+from vs_paragonsr2.network import SCALES, VARIANTS, LegacyParagonSR2, ParagonSR2, describe
 
 type Tensors = dict[str, Tensor]
 
@@ -67,6 +67,32 @@ def test_detects_every_legacy_scale(tmp_path: Path, variant: str, version: int, 
     source = LegacyParagonSR2(variant, scale, version, content_processor=variant == "stream")
     network = load_network(saved(source.state_dict(), tmp_path / "a.safetensors"))
     assert (network.variant, network.scale, network.version) == (variant, scale, version)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_a_network_consists_of_is_known_without_pytorch(variant: str, attention: bool, scale: int) -> None:
+    for version in (10, 11):
+        network = ParagonSR2(variant, scale, export_safe=not attention, version=version)
+        shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        description = describe(shapes, "file")
+        assert description.shapes() == shapes
+        assert description.sees_whole_picture == (network.window is not None)
+        assert (description.variant, description.scale) == (variant, scale)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("version", [7, 8])
+@pytest.mark.parametrize("variant", ["realtime", "stream"])
+def test_what_an_older_network_consists_of_is_known_without_pytorch(variant: str, version: int, scale: int) -> None:
+    for analyzer in (False, True):
+        network = LegacyParagonSR2(variant, scale, version, content_processor=analyzer)
+        shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        description = describe(shapes, "file")
+        assert description.shapes() == shapes
+        assert (description.variant, description.version, description.scale) == (variant, version, scale)
+        assert not description.sees_whole_picture
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
@@ -171,6 +197,12 @@ def test_refuses_another_architecture(tmp_path: Path) -> None:
         load_network(saved(other, tmp_path / "a.safetensors"))
 
 
+def test_refuses_a_block_of_no_variant(tmp_path: Path, tensors: Tensors) -> None:
+    other = {name.replace("body.0.blocks.0.dw", "body.0.blocks.0.dwconv"): tensor for name, tensor in tensors.items()}
+    with pytest.raises(ParagonSR2Error, match=r"body.0.blocks.0 has conv1.bias, .* no block of realtime, stream, photo, pro"):
+        load_network(saved(other, tmp_path / "a.safetensors"))
+
+
 def test_refuses_photo_of_the_old_versions(tmp_path: Path) -> None:
     old = {
         "conv_in.weight": torch.zeros(64, 3, 3, 3),
@@ -204,7 +236,7 @@ def test_refuses_a_header_that_claims_more_than_there_is(tmp_path: Path) -> None
 def test_refuses_a_tensor_that_is_larger_than_its_storage(tmp_path: Path, tensors: Tensors) -> None:
     """A tensor of stride 0 takes no room in the file, and terabytes once it is copied."""
     torch.save({**tensors, "conv_in.bias": torch.zeros(1).expand(2**42)}, tmp_path / "a.pth")
-    with pytest.raises(ParagonSR2Error, match="conv_in.bias has the shape"):
+    with pytest.raises(ParagonSR2Error, match="larger than its storage"):
         load_network(tmp_path / "a.pth")
 
 
@@ -249,7 +281,7 @@ def test_dictionaries_within_themselves_come_to_an_end(tmp_path: Path, tensors: 
         wide = {"a": wide, "b": wide}
     for tree in (endless, wide):
         torch.save(tree, tmp_path / "a.pth")
-        with pytest.raises(ParagonSR2Error, match="not a ParagonSR2 checkpoint"):
+        with pytest.raises(ParagonSR2Error, match="within themselves, or deeper or more than in any checkpoint"):
             load_network(tmp_path / "a.pth")
 
 
@@ -279,12 +311,12 @@ def test_other_defaults_of_torch_change_nothing(dtype: torch.dtype) -> None:
     assert {p.dtype for p in network.parameters()} == {torch.float32}
 
 
-def test_refuses_what_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for room in (arguments_room, checkpoint_room):
+def test_refuses_what_could_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for room in (arguments_room, archive_room):
         monkeypatch.setattr(room, "MAX_CHECKPOINT_BYTES", 100_000)
     with zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", bytes(10_000_000))
-    with pytest.raises(ParagonSR2Error, match="unpacks to 10 MiB"):
+    with pytest.raises(ParagonSR2Error, match="compressed or encrypted"):
         load_network(tmp_path / "a.pth")
     (tmp_path / "b.safetensors").write_bytes(bytes(200_000))
     with pytest.raises(ParagonSR2Error, match="no ParagonSR2 checkpoint is larger"):

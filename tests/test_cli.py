@@ -12,7 +12,7 @@ import pytest
 from vs_paragonsr2.cache import DIGEST_BYTES, FOLDER_VARIABLE, load_or_make
 
 DAY = 86400
-A, B, C = (f"{letter * 32}.{kind}" for letter, kind in (("a", "engine"), ("b", "blob"), ("c", "engine")))
+A, B, C = (f"{letter * 32}.{kind}" for letter, kind in (("a", "engine"), ("b", "speed"), ("c", "engine")))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def left(folder: Path) -> set[str]:
 def test_cache_list(folder: Path, action: list[str]) -> None:
     said = run(folder, *action).stdout
     assert said.index(A) < said.index(B) < said.index(C)
-    assert "3.1 MB" in said and "OpenVINO" in said and "TensorRT" in said
+    assert "3.1 MB" in said and "doctor" in said and "TensorRT" in said
     assert ".lock" not in said
 
 

@@ -9,6 +9,11 @@ from pathlib import Path
 import gpu_check
 import pytest
 import torch
+from count_operations import count
+
+from vs_paragonsr2.backends.modules import ProgramModule
+from vs_paragonsr2.checkpoints import load_checkpoint
+from vs_paragonsr2.network import ParagonSR2
 
 
 def test_it_goes_through_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,17 +33,24 @@ def test_it_goes_through_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert all(row[figure] > 0 for row in frames[1:] for figure in ("filter_fps", "host_share", "ratio"))
 
 
-def test_multiply_adds_are_those_of_the_graph() -> None:
+def test_multiply_adds_and_bytes_are_those_of_the_program() -> None:
     """On a device that does a TFLOP and a GB a second: between those of the body without the border, and a few times that."""
     spec = gpu_check.clip_spec((24, 32))
     model = gpu_check.find_model("realtime", 2)
     session = gpu_check.opened(gpu_check.plan_of("cpu", True), "torch", model, spec).current
     row = gpu_check.device_times(session, model, {"up": 1.0, "down": 1.0, "copy": 1.0, "half_tflops": 1.0})
     network = gpu_check.load_network(model.path)
+    assert isinstance(network, ParagonSR2)
     pixels = (24 + 2 * network.radius) * (32 + 2 * network.radius)
     weights = sum(p.numel() for key, p in network.named_parameters() if "body" in key and "weight" in key)
     counted = row["arithmetic_share"] * row["compute_ms"] * 1e9 / 2
     assert weights * 24 * 32 < counted < 4 * weights * pixels
+    # As much as PyTorch runs, which moves more: conversions of samples, and repeated edges, are passes of their own.
+    module = ProgramModule(gpu_check.program_for(load_checkpoint(model.path).parts, spec, torch.float16), dtype=torch.float16)
+    planes = [torch.empty(1, 1, *shape, dtype=torch.uint8, device="meta") for shape in spec.source.shapes]
+    run = count(lambda: module.to("meta")(*planes))
+    assert counted == pytest.approx(run.multiply_adds, rel=1e-3)  # which filters planes' rows farther than they are needed
+    assert 0.8 < row["traffic_share"] * row["compute_ms"] * 1e6 / run.bytes_moved < 1
     assert row["down_share"] * row["down_ms"] * 1e6 == pytest.approx(4 * 24 * 32 * 1.5)
 
 

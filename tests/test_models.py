@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import CLIPS, shared
-from plain import make_spec
+from plain import make_spec, module_of, sums
 from torch import Tensor, nn
 
 from vs_paragonsr2 import load_network, shipped_models
@@ -13,7 +13,6 @@ from vs_paragonsr2.backends.switch import test_picture as waves
 from vs_paragonsr2.evaluation.crops import detailed_place
 from vs_paragonsr2.evaluation.upscalers import HalfPrecision, upscale_picture
 from vs_paragonsr2.evaluation.video import read_scene, to_rgb
-from vs_paragonsr2.graph import PlanesCore
 from vs_paragonsr2.metrics import Picture, psnr_luma
 from vs_paragonsr2.network import Network
 from vs_paragonsr2.training.data import read_pairs
@@ -97,11 +96,11 @@ def test_samples_that_are_no_colour_leave_the_picture_whole(key: tuple[str, int]
     spec = make_spec(key[1], (64, 80))
     rng = np.random.default_rng(0)
     planes = waves(spec) if kind == "waves" else [rng.integers(0, 256, shape) for shape in spec.source.shapes]
-    core = PlanesCore(load_network(shipped_models()[key]), spec, dtype=torch.float32)
+    module = module_of(load_network(shipped_models()[key]), spec)
     with torch.inference_mode():
-        sums = core.sums(*(torch.from_numpy(plane.astype(np.float32))[None, None] for plane in planes))
+        found = sums(module, [torch.from_numpy(plane.astype(np.float32))[None, None] for plane in planes])
     beyond = 64 if kind == "waves" else 1024  # noise has overshoot at every sample
-    assert all(-beyond < float(samples.min()) < float(samples.max()) < 255 + beyond for samples in sums)
+    assert all(-beyond < float(samples.min()) < float(samples.max()) < 255 + beyond for samples in found)
 
 
 @pytest.mark.parametrize(

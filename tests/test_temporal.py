@@ -287,16 +287,10 @@ def test_sessions_are_shared_whatever_the_window() -> None:
     assert [request.spec.temporal for request in SESSIONS._sessions] == [False, True]
 
 
-def test_the_second_process_takes_the_graph_from_the_disk_without_pytorch(tmp_path: Path) -> None:
+def test_a_process_needs_no_pytorch_for_it() -> None:
     code = RUN.format(model=str(MODEL)).replace('backend="openvino"', 'backend="openvino", temporal=5')
-    environment = os.environ | {FOLDER_VARIABLE: str(tmp_path)}
-    said = [
-        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True) for _ in range(2)
-    ]
-    words = [done.stdout.split()[:2] for done in said]
-    assert [imported for imported, _ in words] == ["True", "False"]
-    assert words[0][1] == words[1][1]
-    assert len(list(tmp_path.glob("*.blob"))) == 1
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[0] == "False"
 
 
 def test_it_costs_less_than_15_percent_of_a_frame() -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from card import stand_in
-from plain import make_spec, random_network
+from plain import make_spec, module_of, random_network
 
 from vs_paragonsr2.backends import engines
 from vs_paragonsr2.backends.engines import SETTINGS, EngineGraph, build_engine, engine_dtype, installed_runtime, register_cast
+from vs_paragonsr2.backends.modules import narrow, widen
 from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.graph import PlanesGraph, narrow, widen
+from vs_paragonsr2.program.operations import Round
 
 CPU = torch.device("cpu")
 GRAPHS = [(name, scale, bits) for name in ("realtime", "stream") for scale in (2, 4) for bits in (8, 10)]
@@ -27,7 +28,7 @@ def engine_graph(
     name: str, scale: int, bits: int, *, to_bits: int | None = None, blocks: int | None = None, temporal: bool = False
 ) -> EngineGraph:
     spec = make_spec(scale, (32, 48), bits=bits, to_bits=to_bits, temporal=temporal)
-    return EngineGraph(PlanesGraph(random_network(name, scale, blocks), spec, dtype=torch.float16, padded=True), CPU)
+    return EngineGraph(module_of(random_network(name, scale, blocks), spec, torch.float16, padded=True), CPU)
 
 
 @pytest.mark.parametrize(("name", "scale", "bits"), GRAPHS)
@@ -68,10 +69,10 @@ def test_the_partitioner_leaves_nothing_to_pytorch(name: str, scale: int, bits: 
 
 
 @pytest.mark.parametrize(("bits", "to_bits"), [(8, None), (10, None), (16, None), (8, 10), (10, 8)])
-def test_the_engine_with_its_casts_is_planes_graph(bits: int, to_bits: int | None) -> None:
+def test_the_engine_with_its_casts_is_the_program(bits: int, to_bits: int | None) -> None:
     graph = engine_graph("realtime", 2, bits, to_bits=to_bits, blocks=1)
     planes = [torch.randint(0, 255, plane.shape).to(torch.uint8 if bits == 8 else torch.int16) for plane in graph.example()]
-    expected = graph.planes_graph(*planes)
+    expected = graph.program_module(*planes)
     given = planes if bits == 8 else [widen(plane, graph.sources[0], torch.float32) for plane in planes]
     found = graph(*given)
     assert all(plane.dtype is engine_dtype(graph.target) for plane in found)
@@ -83,7 +84,9 @@ def test_the_engine_with_its_casts_is_planes_graph(bits: int, to_bits: int | Non
 def test_what_no_converter_takes_is_refused() -> None:
     """An operator that no converter takes is refused: an engine is whole, or there is none."""
     graph = engine_graph("realtime", 2, 8, blocks=0)
-    graph.planes_graph.core.quantise = lambda samples: torch.special.bessel_j0(samples)  # type: ignore[method-assign]
+    for step in graph.program_module.steps:
+        if isinstance(step.operation, Round):
+            step.compute = lambda samples: torch.special.bessel_j0(samples)  # type: ignore[method-assign, assignment]
     with pytest.raises(ParagonSR2Error, match="Torch-TensorRT made no engine of the graph"):
         build_engine(graph)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from card import stand_in
 from conftest import golden
-from plain import make_spec
+from plain import make_spec, module_of
 from torch import Tensor
 
 from vs_paragonsr2 import load_network
@@ -22,11 +22,11 @@ from vs_paragonsr2.backends.base import Plane
 from vs_paragonsr2.backends.devices import UNDISTURBED, CPULane
 from vs_paragonsr2.backends.engines import Engine, EngineError, EngineGraph, Runtime, build_engine, engine_dtype
 from vs_paragonsr2.backends.lanes import FrameLane, LanesSession
+from vs_paragonsr2.backends.modules import ProgramModule
 from vs_paragonsr2.backends.planes import Layout
 from vs_paragonsr2.backends.switch import test_picture as picture_of
 from vs_paragonsr2.colour import ClipSpec
 from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.graph import PlanesGraph
 from vs_paragonsr2.tiling import tile_spec
 
 CPU = torch.device("cpu")
@@ -116,8 +116,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[bytes, StandInEngine]:
     return known
 
 
-def planes_graph(spec: ClipSpec) -> PlanesGraph:
-    return PlanesGraph(load_network(golden("realtime_x2")), spec, padded=True)
+def program_module(spec: ClipSpec) -> ProgramModule:
+    return module_of(load_network(golden("realtime_x2")), spec, padded=True)
 
 
 @pytest.mark.parametrize("size", [(48, 40), (16, 40), (16, 20)])
@@ -126,7 +126,7 @@ def test_an_engine_is_given_its_planes_and_gives_its_own(
     bits: int, to_bits: int | None, size: tuple[int, int], made: dict[bytes, StandInEngine]
 ) -> None:
     spec = make_spec(2, (48, 40), bits=bits, to_bits=to_bits)
-    graph = planes_graph(tile_spec(spec, size))
+    graph = program_module(tile_spec(spec, size))
     layout = Layout(spec, size, graph.halo)
     engine_graph = EngineGraph(graph, CPU)
     made[b"engine"] = StandInEngine(engine_graph)
@@ -141,7 +141,7 @@ def test_an_engine_is_given_its_planes_and_gives_its_own(
 
 
 def test_kernels_are_shared_by_programs_and_given_out_where_they_are_new(made: dict[bytes, StandInEngine]) -> None:
-    graph = EngineGraph(planes_graph(make_spec(2, (8, 8))), CPU)
+    graph = EngineGraph(program_module(make_spec(2, (8, 8))), CPU)
     for kernels, given in ((None, b"kernelkernel"), (b"of another card", b"kernelkernel"), (b"of this card", None)):
         made[b"engine"] = StandInEngine(graph)
         engine = Engine(b"engine", graph, RUNTIME, kernels)
@@ -151,7 +151,7 @@ def test_kernels_are_shared_by_programs_and_given_out_where_they_are_new(made: d
 
 
 def test_what_cannot_be_recorded_is_not_tried(made: dict[bytes, StandInEngine]) -> None:
-    graph = EngineGraph(planes_graph(make_spec(2, (8, 8))), CPU)
+    graph = EngineGraph(program_module(make_spec(2, (8, 8))), CPU)
     made[b"engine"] = StandInEngine(graph)
     made[b"engine"].capturable = False
     with pytest.raises(ParagonSR2Error, match="cannot record this engine in a CUDA graph: expected 'torch'"):
@@ -159,8 +159,8 @@ def test_what_cannot_be_recorded_is_not_tried(made: dict[bytes, StandInEngine]) 
 
 
 def test_an_engine_for_other_planes_and_one_that_is_none_are_refused(made: dict[bytes, StandInEngine]) -> None:
-    graph = EngineGraph(planes_graph(make_spec(2, (8, 8))), CPU)
-    made[b"engine"] = StandInEngine(EngineGraph(planes_graph(make_spec(2, (8, 12))), CPU))
+    graph = EngineGraph(program_module(make_spec(2, (8, 8))), CPU)
+    made[b"engine"] = StandInEngine(EngineGraph(program_module(make_spec(2, (8, 12))), CPU))
     with pytest.raises(EngineError, match="the engine is for planes of"):
         Engine(b"engine", graph, RUNTIME)
     with pytest.raises(EngineError, match="does not take the engine"):
@@ -181,7 +181,7 @@ def test_torch_tensorrt_names_planes_in_their_order(monkeypatch: pytest.MonkeyPa
         return result
 
     monkeypatch.setattr(TRTInterpreter, "run", noted)
-    build_engine(EngineGraph(planes_graph(make_spec(2, (16, 16))), CPU))
+    build_engine(EngineGraph(program_module(make_spec(2, (16, 16))), CPU))
     ((inputs, outputs),) = found
     for names in (inputs, outputs):
         assert len(names) == 3 and sorted(names, key=engines._natural) == names
@@ -201,7 +201,7 @@ def test_nothing_is_recorded_while_an_engine_is_built(monkeypatch: pytest.Monkey
 
     stand_in(monkeypatch)
     monkeypatch.setattr(torch_tensorrt.dynamo, "convert_exported_program_to_serialized_trt_engine", convert)
-    assert build_engine(EngineGraph(planes_graph(make_spec(2, (8, 8))), CPU)) == b"engine"
+    assert build_engine(EngineGraph(program_module(make_spec(2, (8, 8))), CPU)) == b"engine"
     assert free == [False]
     assert UNDISTURBED.acquire(blocking=False)
     UNDISTURBED.release()

@@ -25,8 +25,8 @@ import vs_paragonsr2.filter as filter_room
 from vs_paragonsr2 import ParagonSR2Error, cache, upscale
 from vs_paragonsr2.backends import Options, Request, engines
 from vs_paragonsr2.backends.engines import EngineError, EngineGraph, Runtime
+from vs_paragonsr2.backends.modules import narrow, seam_dtype, widen
 from vs_paragonsr2.backends.switch import SwitchingSession
-from vs_paragonsr2.graph import narrow, seam_dtype, widen
 from vs_paragonsr2.sessions import SESSIONS
 from vs_paragonsr2.weights import find_model
 

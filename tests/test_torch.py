@@ -12,10 +12,10 @@ import pytest
 import torch
 import vapoursynth as vs
 from conftest import golden, random_planes
-from plain import make_spec, random_network
+from plain import make_spec, module_of, parts_of, random_network
 from route import clip_of, planes_at
 from test_filter import equal, noise
-from test_graph import smooth_samples
+from test_modules import smooth_samples
 from test_route import assert_same
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -26,9 +26,9 @@ from vs_paragonsr2 import ParagonSR2Error, upscale
 from vs_paragonsr2.backends import Options, Request, lanes, switch
 from vs_paragonsr2.backends.base import Plane, Session
 from vs_paragonsr2.backends.devices import CPULane, Lane, is_lost, is_out_of_memory
+from vs_paragonsr2.backends.modules import ProgramModule, seam_dtype
 from vs_paragonsr2.backends.planes import Layout, padded_shapes
 from vs_paragonsr2.colour import ClipSpec
-from vs_paragonsr2.graph import PlanesGraph, seam_dtype
 from vs_paragonsr2.sessions import SESSIONS
 from vs_paragonsr2.tiling import tile_spec
 from vs_paragonsr2.weights import find_model
@@ -73,10 +73,10 @@ def test_tiles_have_no_seams(spec: ClipSpec) -> None:
     planes = switch.test_picture(spec)
     results = []
     for size in ((spec.source.height, 40), (16, 40), (16, 20)):
-        graph = PlanesGraph(network, tile_spec(spec, size), padded=True)
+        graph = module_of(network, tile_spec(spec, size), padded=True)
         layout = Layout(spec, size, graph.halo)
 
-        def make(device: torch.device, layout: Layout = layout, graph: PlanesGraph = graph) -> lanes.FrameLane:
+        def make(device: torch.device, layout: Layout = layout, graph: ProgramModule = graph) -> lanes.FrameLane:
             return lanes.FrameLane(CPULane(device), layout, graph)
 
         results.append(result_of(lanes.LanesSession(layout, make, [CPU]), planes))
@@ -97,7 +97,7 @@ def test_tiles_have_no_seams(spec: ClipSpec) -> None:
     ],
 )
 def test_the_largest_tiles_are_those_that_were_asked_for(name: str, asked: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert next(torch_room.sizes_of(SPEC, random_network(name, 2, blocks=1), asked)) == expected
+    assert next(torch_room.sizes_of(SPEC, parts_of(random_network(name, 2, blocks=1)), asked)) == expected
 
 
 def test_tiles_that_were_asked_for_give_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_aligned_windows_lose_less() -> None:
     planes = smooth_samples(spec.source)
     results = []
     for rows, align in ((72, 16), (40, 16), (36, 2)):
-        graph = PlanesGraph(network, tile_spec(spec, (rows, 24)), padded=True)
+        graph = module_of(network, tile_spec(spec, (rows, 24)), padded=True)
         layout = Layout(spec, (rows, 24), graph.halo, (align, align))
         session = lanes.LanesSession(
             layout, lambda d, layout=layout, graph=graph: lanes.FrameLane(CPULane(d), layout, graph), [CPU]
@@ -164,7 +164,7 @@ class HostTraffic(TorchDispatchMode):
 @pytest.mark.parametrize("name", ["realtime", "stream", "photo", "pro", "realtime 7", "stream 8"])
 def test_nothing_in_a_graph_comes_from_the_host(name: str, bits: int) -> None:
     spec = make_spec(2, (16, 16), bits=bits)
-    graph = PlanesGraph(random_network(name, 2, blocks=2), spec, dtype=torch.float16, padded=True).to("meta")
+    graph = module_of(random_network(name, 2, blocks=2), spec, torch.float16, padded=True).to("meta")
     shapes = padded_shapes(spec.source, graph.halo)
     with torch.no_grad(), HostTraffic():
         graph(*(torch.empty(1, 1, *shape, dtype=seam_dtype(spec.source), device="meta") for shape in shapes))
@@ -205,7 +205,7 @@ def test_a_budget_of_memory_makes_tiles_smaller(monkeypatch: pytest.MonkeyPatch)
     taken = 0
 
     class Counting(lanes.FrameLane):
-        def __init__(self, lane: Lane, layout: Layout, program: lanes.Program) -> None:
+        def __init__(self, lane: Lane, layout: Layout, program: lanes.TileProgram) -> None:
             nonlocal taken
             part = layout.parts[0].source[0]
             taken += (part[0].stop - part[0].start) * (part[1].stop - part[1].start) << 10
@@ -242,7 +242,7 @@ def test_what_half_precision_does_not_hold_is_computed_in_float32(monkeypatch: p
     network = random_network("realtime", 2)
     network.conv_in.weight.data *= 1e5
     network.conv_mid.weight.data *= 1e-5
-    monkeypatch.setattr(torch_room, "loaded", lambda model, alpha: network)
+    monkeypatch.setattr(torch_room, "parts_of", lambda *_: parts_of(network))
     planes = smooth_samples(SPEC.source)
     session = torch_room.open_session(request(precision="f16"))
     exact = result_of(torch_room.open_session(request(precision="f32")), planes)

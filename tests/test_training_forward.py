@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vs_paragonsr2 import load_network
 from vs_paragonsr2.network import ParagonSR2
-from vs_paragonsr2.network.blocks import FLOAT16_MAX
+from vs_paragonsr2.network.stream import PRODUCT_LIMIT
 from vs_paragonsr2.training.forward import training_forward
 from vs_paragonsr2.training.span import SIDE, average, balance, excess, harsh_picture
 
@@ -54,7 +54,7 @@ def test_products_beyond_half_precision_are_clamped_as_in_the_network() -> None:
     network = network_of_large_products(3e3, 1e-3).double().to(memory_format=torch.channels_last)
     picture = harsh_picture(np.random.default_rng(0)).double()
     with torch.inference_mode():
-        assert max(largest_inputs(network, picture, "out")) == FLOAT16_MAX
+        assert max(largest_inputs(network, picture, "out")) == PRODUCT_LIMIT
         plain, quick = (run(picture)[..., 2:-2, 2:-2] for run in (network, training_forward(network, CPU)))
     torch.testing.assert_close(quick, plain, rtol=0, atol=1e-6 * float(plain.abs().max()))
 

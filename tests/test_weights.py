@@ -14,7 +14,8 @@ from plain import random_network
 from safetensors.torch import save_file
 
 from vs_paragonsr2 import ParagonSR2Error, load_network, shipped_models
-from vs_paragonsr2.header import scale_in_header
+from vs_paragonsr2.checkpoints import load_checkpoint
+from vs_paragonsr2.checkpoints.load import description_of
 from vs_paragonsr2.weights import find_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +67,10 @@ def test_found_in_an_install(tmp_path: Path) -> None:
         "models/realtime_2x.md",
         "models/SHA256SUMS",
         "network/paragonsr2.py",
+        "network/stream/block.py",
+        "program/fold.py",
+        "checkpoints/load.py",
+        "backends/openvino/lowering.py",
         "training/trainer.py",
         "backends/reference.py",
     ):
@@ -132,29 +137,34 @@ def test_unknown_names_are_told_what_there_is(model: str) -> None:
         find_model(model, 2)
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "golden").glob("*x?*.safetensors")), ids=lambda path: path.stem)
-def test_the_header_says_the_scale_of_every_checkpoint(path: Path) -> None:
-    expected = None if path.stem.endswith(".io") else load_network(path).scale
-    assert scale_in_header(path) == expected
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "golden").glob("*x?.safetensors")), ids=lambda path: path.stem)
+def test_the_header_says_what_every_checkpoint_is(path: Path) -> None:
+    network, description = load_network(path), description_of(path, "")
+    assert (description.variant, description.version, description.scale) == (network.variant, network.version, network.scale)
+    assert description.sees_whole_picture == (network.window is not None)
 
 
 @pytest.mark.parametrize("prefix", ["params_ema.", "model.module.", "params.module._orig_mod."])
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
-@pytest.mark.parametrize("name", ["stream", "photo", "realtime 8"])
-def test_the_header_says_the_scale_of_wrapped_checkpoints(name: str, scale: int, prefix: str, tmp_path: Path) -> None:
-    tensors = random_network(name, scale, blocks=1).state_dict()
+@pytest.mark.parametrize("name", ["stream", "photo", "photo without attention", "realtime 8"])
+def test_header_and_loader_say_the_same_of_wrapped_checkpoints(name: str, scale: int, prefix: str, tmp_path: Path) -> None:
+    tensors = random_network(name, scale).state_dict()
     others = {"optimizer.step": torch.zeros(1)} if prefix != "model.module." else {}
     path = tmp_path / "a.safetensors"
     save_file({f"{prefix}{key}": tensor.contiguous() for key, tensor in tensors.items()} | others, path)
-    assert scale_in_header(path) == scale
+    torch.save({f"{prefix}{key}": tensor for key, tensor in tensors.items()} | others, path.with_suffix(".pth"))
+    description = description_of(path, prefix + name)
+    assert description.scale == scale
+    assert description.sees_whole_picture == (name == "photo")
+    assert load_checkpoint(path).description == load_checkpoint(path.with_suffix(".pth")).description == description
 
 
-def test_a_header_that_says_no_scale_leaves_it_to_the_loader(tmp_path: Path) -> None:
+def test_a_file_that_is_no_model_is_refused_where_its_scale_is_wanted(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     for tensors in ({"weight": torch.zeros(1)}, {"conv_in.weight": torch.zeros(()), "up.0.weight": torch.zeros(64, 1)}):
         save_file(tensors, path)
-        assert scale_in_header(path) is None
         with pytest.raises(ParagonSR2Error, match="not a ParagonSR2 checkpoint"):
             find_model(path, None)
     path.write_bytes(b"nothing")
-    assert scale_in_header(path) is None
+    with pytest.raises(ParagonSR2Error, match="truncated, or no safetensors file"):
+        find_model(path, None)

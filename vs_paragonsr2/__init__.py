@@ -3,7 +3,8 @@
     from vs_paragonsr2 import upscale
     upscale(clip, model="realtime", scale=2).set_output()
 
-Names are imported when they are used: the package itself imports no VapourSynth, no PyTorch and no backend.
+Names are imported when they are used: the package itself imports no VapourSynth, no PyTorch and no backend. Of the names,
+``load_network`` alone needs PyTorch, so that ``import *`` leaves it out.
 """
 
 from importlib import import_module
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .errors import ParagonSR2Error
     from .filter import upscale
-    from .network import load_network
+    from .network import load_network as load_network
     from .weights import shipped_models
 
 _ROOMS = {"upscale": "filter", "load_network": "network", "shipped_models": "weights", "ParagonSR2Error": "errors"}
@@ -23,7 +24,7 @@ try:
 except PackageNotFoundError:  # a bare checkout
     __version__ = "0+checkout"
 
-__all__ = ["ParagonSR2Error", "__version__", "load_network", "shipped_models", "upscale"]
+__all__ = ["ParagonSR2Error", "__version__", "shipped_models", "upscale"]
 
 
 def __getattr__(name: str) -> object:
@@ -34,7 +35,8 @@ def __getattr__(name: str) -> object:
     except ImportError as error:
         if error.name != "torch":
             raise
-        raise ImportError(f"{name} needs PyTorch ({error}); pip install 'vs_paragonsr2[reference]' brings it", name="torch") from error
+        words = f"{name} needs PyTorch ({error}); pip install 'vs_paragonsr2[reference]' brings it"
+        raise ImportError(words, name=error.name) from error
 
 
 def __dir__() -> list[str]:

@@ -151,7 +151,7 @@ class Entry:
     @property
     def kind(self) -> str:
         """What makes such files."""
-        makers = {".engine": "TensorRT", ".kernels": "TensorRT", ".blob": "OpenVINO", ".speed": "doctor", ".facts": "checkpoint"}
+        makers = {".engine": "TensorRT", ".kernels": "TensorRT", ".speed": "doctor"}
         return makers.get(self.path.suffix, self.path.suffix.lstrip("."))
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from vs_paragonsr2.network import VARIANTS, ParagonSR2, Variant
+from vs_paragonsr2.network import VARIANTS, ParagonSR2
 
 
-def _factory(variant: Variant) -> Callable[..., ParagonSR2]:
+def _factory(variant: str) -> Callable[..., ParagonSR2]:
     def build(scale: int = 4, *, detail_gain: float | None = None, **options: Any) -> ParagonSR2:
         network = ParagonSR2(variant, scale, **options)
         if detail_gain is not None:

@@ -229,17 +229,13 @@ def test_auto_knows_the_rate_and_what_the_doctor_measured(player: Player, small:
 
 
 @pytest.mark.parametrize("end", [None, signal.SIGTERM, signal.SIGKILL])
-def test_an_end_in_the_middle_of_a_build(player: Player, small: Path, tmp_path: Path, end: signal.Signals | None) -> None:
-    """Nothing lives on, and what is on disk serves or is made anew."""
+def test_an_end_while_the_filter_is_set_up(player: Player, small: Path, tmp_path: Path, end: signal.Signals | None) -> None:
+    """Nothing lives on, nothing is left on disk, and the next start is like any other."""
     cache = tmp_path / "cache"
     mpv = player(*FILTER, VS_PARAGONSR2_CACHE=str(cache))
     mpv.command("loadfile", str(small))
-    deadline = time.monotonic() + 240
-    while not list(cache.glob("*.lock")):  # it is there while the graph is built
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    time.sleep(0.2)
     children = Path(f"/proc/{mpv.process.pid}/task/{mpv.process.pid}/children").read_text().split()
-    assert not list(cache.glob("*.blob"))
     if end is None:
         assert mpv.quit() == 0
     else:
@@ -251,8 +247,7 @@ def test_an_end_in_the_middle_of_a_build(player: Player, small: Path, tmp_path: 
     assert again.get("video-out-params")["w"] == 512
     assert again.quit() == 0
     assert again.trouble() == []
-    assert {path.suffix for path in cache.iterdir()} == {".blob", ".lock"}
-    assert len(list(cache.glob("*.blob"))) == 1
+    assert not cache.exists()
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def candidates(device: str | None) -> tuple[list[str], str]:
             return list(BACKENDS), ""
         why = "there is no CUDA device"
     except ImportError as error:
-        why = f"there is an NVIDIA driver, but PyTorch cannot be imported ({error}){_who_brings_pytorch('cuda')}"
+        why = f"there is an NVIDIA driver, but PyTorch cannot be imported ({error}){_pytorch_from('cuda')}"
     return ["openvino", "reference"], why
 
 
@@ -75,16 +75,15 @@ def load_backend(name: str) -> Backend:
     try:
         return cast(Backend, import_module(f".{name}", __package__))
     except ImportError as error:
-        if name == "openvino":
-            hint = _foreign_openvino()
-        else:
-            hint = _who_brings_pytorch(*PYTORCH_EXTRAS[name]) if error.name == "torch" else ""
+        hint = _foreign_openvino() if name == "openvino" else ""
+        if error.name == "torch":
+            hint = _pytorch_from(*PYTORCH_EXTRAS[name])
         raise ParagonSR2Error(f"backend is {name!r}, which cannot be imported here ({error}){hint}") from error
 
 
-def _who_brings_pytorch(*extras: str) -> str:
-    """What to do where it is missing, for the end of a message. (pip takes the package that is installed, and adds the extra.)"""
-    return "; " + " or ".join(f"pip install 'vs_paragonsr2[{extra}]'" for extra in extras) + " brings it"
+def _pytorch_from(*extras: str) -> str:
+    """What to do where PyTorch is missing, for the end of a message. (pip leaves the installed package as it is.)"""
+    return "; " + " or ".join(f"pip install 'vs_paragonsr2[{extra}]'" for extra in extras) + " brings PyTorch"
 
 
 def _foreign_openvino() -> str:

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 from numpy.typing import NDArray
 
-from ..arguments import ALPHA_RANGE, checkpoint_file, is_alpha
+from ..arguments import ALPHA_RANGE, MAX_CHECKPOINT_BYTES, checkpoint_file, is_alpha
 from ..errors import ParagonSR2Error
 from ..network.description import Description, describe
 from ..program.parts import NetworkParts
@@ -91,6 +90,8 @@ def description_of(path: Path, sha256: str) -> Description:
     """
     if path.suffix != ".safetensors":
         return load_checkpoint(path).description
+    import safetensors  # here, for a machine that has PyTorch alone
+
     try:
         with safetensors.safe_open(path, "numpy") as file:
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  it is no dict
@@ -116,8 +117,13 @@ DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8",
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Numbers], dict[str, str]]:
     """The tensors of a file, bfloat16 as float32, and its metadata, all from the same bytes."""
+    import safetensors
+
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_CHECKPOINT_BYTES + 1)  # whatever its size was said to be
+        if len(content) > MAX_CHECKPOINT_BYTES:
+            raise ValueError(f"it has grown beyond {MAX_CHECKPOINT_BYTES >> 20} MiB")
         found = {name: _array(name, entry) for name, entry in safetensors.deserialize(content)}  # type: ignore[no-untyped-call]
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return found, header.get("__metadata__") or {}
@@ -130,7 +136,7 @@ def _array(name: str, entry: Mapping[str, Any]) -> Numbers:
         raise ValueError(f"{name} is {entry['dtype']}; expected dense floating-point weights")
     array: Numbers = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
     if entry["dtype"] == "BF16":  # the upper half of a float32
-        return (array.astype(np.uint32) << 16).view(np.float32)
+        return np.asarray(array.astype(np.uint32) << 16).view(np.float32)
     return array
 
 

@@ -5,14 +5,14 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import ParagonSR2Error
-from . import cache, doctor
+from . import cache, doctor, explain
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; ends the process with a message where something cannot be used."""
     parser = argparse.ArgumentParser(prog="vs-paragonsr2", description="ParagonSR2 for VapourSynth")
     words = parser.add_subparsers(required=True, metavar="WORD")
-    for room in (cache, doctor):
+    for room in (cache, doctor, explain):
         room.add_to(words)
     parsed = parser.parse_args(arguments)
     try:

@@ -1,6 +1,7 @@
 """OpenVINO: the fast backend where there is no CUDA device. Nothing of it is kept on disk, since all is compiled in no time."""
 
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from ...checkpoints.load import parts_of
-from ...colour import PlaneFormat
+from ...colour import ClipSpec, PlaneFormat
 from ...errors import ParagonSR2Error
 from ...program.bands import band_rows, in_bands, longest_reach, place_band, priming
 from ...program.fold import fold
@@ -38,6 +39,10 @@ MOST_STREAMS = 16
 WHOLE_STREAMS = 2
 """The same for a network with attention, which has no bands: at 1080p each of its layers writes up to a GiB."""
 
+
+# oneDNN, which OpenVINO computes with on a CPU, keeps 1,024 kernels that it has compiled: those of ten sizes of a clip and more.
+# It looks at this when it compiles the first one. (Measured over 130 sizes of Stream: the process has 320 MiB, not 430.)
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 BAND_ROWS = 32
 """Luma rows of a band at most: what a layer writes is still in the processor's cache when the next one reads it."""
@@ -99,9 +104,8 @@ def open_session(request: Request) -> "OpenVINOSession | SwitchingSession":
     program, geometry = program_of(request, centred=precision != "f32")
     compiled = core.compile_model(lower(program, geometry, precision), device, config)
     graphs = [compiled, *_copies(core, compiled, device, config, programs - 1)]
-    session = OpenVINOSession(
-        request, Bands(graphs, program.spec.source.height, priming(program, geometry), geometry.given), streams
-    )
+    bands = Bands(graphs, program.spec.source.height, priming(program, geometry), geometry.given)
+    session = OpenVINOSession(request.spec, bands, streams)
     if precision != "f16":
         return session
     in_f32 = replace(request, options=replace(options, precision="f32"))
@@ -195,14 +199,14 @@ class _Slot:
 class OpenVINOSession(Session[_Slot]):
     """Bands of a frame, one inference each, from a padded copy of the planes; cells go from there into the frame."""
 
-    def __init__(self, request: Request, bands: Bands, streams: int) -> None:
-        source, target = request.spec.source, request.spec.target
-        self.program = bands
+    def __init__(self, spec: ClipSpec, bands: Bands, streams: int) -> None:
+        source, target = spec.source, spec.target
+        self.compiled = bands
         self.scale = target.height // source.height
         self.bands = -(-source.height // bands.rows)
         height = (bands.priming + self.bands) * bands.rows + bands.about.top + bands.about.bottom
         width = source.width + bands.about.left + bands.about.right
-        self.ratios, self.target_ratios = input_ratios(request.spec), plane_ratios(target)
+        self.ratios, self.target_ratios = input_ratios(spec), plane_ratios(target)
         outputs = [tuple(output.shape)[1:] for output in bands.graphs[0].outputs]
         shapes = [shape for shape in outputs if shape]
         self._is_watched = len(shapes) < len(outputs)
@@ -214,7 +218,7 @@ class OpenVINOSession(Session[_Slot]):
             self.groups.append(slice(begin, begin + prod(shape) // sizes[begin]))
 
         def slot(graph: ov.CompiledModel) -> _Slot:
-            padded = [np.empty(shape, fmt.dtype) for fmt in request.spec.inputs for shape in plane_shapes(fmt, height, width)]
+            padded = [np.empty(shape, fmt.dtype) for fmt in spec.inputs for shape in plane_shapes(fmt, height, width)]
             reads = [self._reads(padded, band) for band in range(bands.priming + self.bands)]
             cells = [np.empty(shape, target.dtype) for shape in shapes]
             infer = graph.create_infer_request()
@@ -223,20 +227,20 @@ class OpenVINOSession(Session[_Slot]):
             return _Slot(infer, padded, reads, cells)
 
         graphs = islice(cycle(bands.graphs), streams)
-        super().__init__(request.spec, [slot(graph) for graph in graphs])
+        super().__init__(spec, [slot(graph) for graph in graphs])
         self._frames: list[SharedFrame[_Slot]] = []
 
     def _reads(self, padded: Sequence[NDArray[np.generic]], band: int) -> list[ov.Tensor]:
         """What a band reads of the padded planes; counted from the first one that primes."""
-        first = band * self.program.rows
-        last = first + self.program.about.top + self.program.rows + self.program.about.bottom
+        first = band * self.compiled.rows
+        last = first + self.compiled.about.top + self.compiled.rows + self.compiled.about.bottom
         return [_tensor(plane[first // rows : last // rows]) for plane, (rows, _) in zip(padded, self.ratios, strict=True)]
 
     def _run(self, slot: _Slot, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
-        top = self.program.priming * self.program.rows + self.program.about.top
+        top = self.compiled.priming * self.compiled.rows + self.compiled.about.top
         for plane, padded, (rows, columns) in zip(planes, slot.padded, self.ratios, strict=True):
-            replicate(plane, padded, top // rows, self.program.about.left // columns)
-        frame = SharedFrame(self.bands, self.program.priming, partial(self._run_band, slot.reads, out))
+            replicate(plane, padded, top // rows, self.compiled.about.left // columns)
+        frame = SharedFrame(self.bands, self.compiled.priming, partial(self._run_band, slot.reads, out))
         self._frames.append(frame)
         try:
             frame.run(slot)
@@ -255,8 +259,8 @@ class OpenVINOSession(Session[_Slot]):
 
     def _run_band(self, reads: Sequence[list[ov.Tensor]], out: Sequence[Plane], slot: _Slot, band: int, primes: bool) -> None:
         """Compute a band from what it reads with a slot, which may be another one's; where it only primes, into nothing."""
-        rows = self.program.rows
-        for index, tensor in enumerate(reads[band + self.program.priming]):
+        rows = self.compiled.rows
+        for index, tensor in enumerate(reads[band + self.compiled.priming]):
             slot.request.set_input_tensor(index, tensor)
         slot.request.infer(share_outputs=True)  # what it returns is not looked at, and would be a copy of all outputs
         if primes:
