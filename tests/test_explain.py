@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from plain import make_spec, parts_of, random_network
 
-from vs_paragonsr2.colour import Siting
 from vs_paragonsr2.program.explain import cost, explain
 from vs_paragonsr2.program.fold import fold
 from vs_paragonsr2.program.geometry import halo
@@ -57,7 +56,7 @@ def behind(rows: list[object], number: int) -> set[int]:
 
 
 def test_costs_are_those_of_the_layers() -> None:
-    """RGB floats, one block, by hand: the head, the block, conv_mid, the tail, and a base path of one dense 3x3 filter for four phases."""
+    """RGB floats, one block, by hand: the head, the block, conv_mid and the tail."""
     program = fold(parts_of(random_network("realtime 10", 2, blocks=1)), make_spec(2, (1, 1), "RGB", bits=32, is_float=True))
     rows = explain(program)
     by_kind = {row.what: row.multiply_adds for row in rows if row.name == "Convolution"}
@@ -70,10 +69,7 @@ def test_costs_are_those_of_the_layers() -> None:
 
 def test_chroma_costs_less_where_there_is_less_of_it() -> None:
     parts = parts_of(random_network("realtime", 2))
-    costs = [
-        cost(fold(parts, make_spec(2, (32, 32), subsampling=name, siting=Siting.LEFT))).bytes_moved
-        for name in ("410", "420", "444")
-    ]
+    costs = [cost(fold(parts, make_spec(2, (32, 32), subsampling=name))).bytes_moved for name in ("410", "420", "444")]
     assert costs == sorted(costs)
 
 

@@ -25,7 +25,8 @@ import vs_paragonsr2.backends.openvino as openvino_room
 import vs_paragonsr2.filter as filter_room
 from vs_paragonsr2 import ParagonSR2Error, cache, load_network, upscale
 from vs_paragonsr2.backends import Options, Request
-from vs_paragonsr2.backends.openvino.lowering import coarse_gelu, lower
+from vs_paragonsr2.backends.openvino.gelu import coarse_gelu
+from vs_paragonsr2.backends.openvino.lowering import lower
 from vs_paragonsr2.backends.planes import place_cells
 from vs_paragonsr2.colour import Siting
 from vs_paragonsr2.program.bands import in_bands, place_band, priming

@@ -1,6 +1,5 @@
 """Temporal mode: the published recursion as a pure function of a few frames, on every backend, in any order, cut at scenes."""
 
-import os
 import random
 import statistics
 import subprocess
@@ -23,7 +22,6 @@ from test_openvino import RUN
 from test_route import assert_same
 
 from vs_paragonsr2 import load_network, upscale
-from vs_paragonsr2.cache import FOLDER_VARIABLE
 from vs_paragonsr2.clipspec import plane_format
 from vs_paragonsr2.network import ParagonSR2
 from vs_paragonsr2.sessions import SESSIONS

@@ -15,6 +15,7 @@ from .arguments import ALPHA_RANGE, is_alpha, number, whole_number
 from .backends import Options, Request, candidates, load_backend
 from .backends.base import Plane
 from .capability import ASSUMED_FPS, choose_model
+from .checkpoints.load import parts_of
 from .clipspec import ColorimetryReader, plane_format, whole_property
 from .colour import ClipSpec, Colorimetry, PlaneFormat
 from .errors import ParagonSR2Error
@@ -136,6 +137,8 @@ def upscale(
             model, scale, why = choose_model(clip.width, clip.height, fps, scale, wanted)
             _log_once(f"upscale: model {model!r} ({why})")
         checkpoint = find_model(model, scale)
+        # Whatever is wrong with a file is no backend's, and no reason to try the next one.
+        parts_of(checkpoint.path, checkpoint.sha256, wanted.alpha)
         target_format = source_format if output_format is None else _same_family(output_format, source_format)
         target = _enlarged(plane_format(target_format, clip.width, clip.height, "output_format"), checkpoint.scale)
         upscaler = Upscaler(checkpoint, source, target, target_format, wanted, reader, allow_interlaced, temporal > 0)

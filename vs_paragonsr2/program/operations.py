@@ -1,109 +1,40 @@
-"""The operations that a program is made of.
-
-A value is (channels, rows, columns) on a grid of its own, and stands for a picture without an end: beyond the edges of the frame
-the planes repeat their outermost samples, and whatever is computed of them goes on likewise. So no operation pads anything. How
-much of a value is made, and where zeros may stand for what nobody looks at, is settled by :mod:`.geometry`.
-
-Every operation says how many channels it gives, how dense its grid is, what it needs of its sources for a part of its result, and
-what it costs. Weights are float64; each backend narrows them.
-"""
+"""The operations that a program is made of; what is common to them is in :mod:`.operation`."""
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..colour import Array, PlaneFormat
 from ..polyphase import PlaneFilter
+from .attention import ChannelAttention, RMSNorm, Softmax, WindowAttention
+from .operation import NO_MARGIN, Density, Margin, Operation
 
-
-class Margin(NamedTuple):
-    """How far a value reaches beyond the picture on each side, in samples of its own grid; negative where it falls short."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    def hull(self, other: "Margin") -> "Margin":
-        """The least margin that covers both."""
-        return Margin(*map(max, self, other))
-
-    def less(self, other: "Margin") -> "Margin":
-        """What is left on each side when another margin is taken away."""
-        return Margin(*(a - b for a, b in zip(self, other, strict=True)))
-
-    def times(self, rows: int, columns: int) -> "Margin":
-        """The same margin on a grid that is so many times as dense."""
-        return Margin(self.top * rows, self.left * columns, self.bottom * rows, self.right * columns)
-
-    def over(self, rows: int, columns: int) -> "Margin":
-        """The least margin that covers this one on a grid with a sample for so many of this one's."""
-        return Margin(-(-self.top // rows), -(-self.left // columns), -(-self.bottom // rows), -(-self.right // columns))
-
-
-NO_MARGIN = Margin(0, 0, 0, 0)
-
-type Density = tuple[Fraction, Fraction]
-"""Samples of a value for one of the source's luma, along the rows and along the columns."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Operation:
-    """A step of a program, and the value that it gives. It equals itself alone."""
-
-    sources: tuple["Operation", ...]
-    """What it computes from."""
-
-    @property
-    def source(self) -> "Operation":
-        """The first of its sources."""
-        return self.sources[0]
-
-    @property
-    def channels(self) -> int:
-        """Of its result."""
-        return self.source.channels
-
-    @property
-    def density(self) -> Density:
-        """Of its result's grid."""
-        return self.source.density
-
-    @property
-    def holds_samples(self) -> bool:
-        """Whether its result is made of samples, whose lower bits count, and not of features, which few digits can hold."""
-        return self.source.holds_samples
-
-    @property
-    def window(self) -> int | None:
-        """Where a result depends on the whole picture, the side of the squares that the picture has to be made of; else None."""
-        return None
-
-    def needs(self, margin: Margin) -> Margin:
-        """The margin that every source must have, for a result with this one."""
-        return margin
-
-    def gives(self, margin: Margin) -> Margin:
-        """The margin of the result where sources have this one, and zeros stand for what is missing about them."""
-        return margin
-
-    @property
-    def multiply_adds(self) -> int:
-        """For one sample of the result's grid, all channels together; element-wise arithmetic is not counted."""
-        return 0
-
-    @property
-    def weights(self) -> int:
-        """How many numbers it holds."""
-        return sum(value.size for value in vars(self).values() if isinstance(value, np.ndarray))
-
-    def describe(self) -> str:
-        """What it is, beside its name, in a few words."""
-        return ""
+__all__ = [
+    "NO_MARGIN",
+    "Activation",
+    "Affine",
+    "ChannelAttention",
+    "Channels",
+    "Concatenation",
+    "Convolution",
+    "Density",
+    "Keep",
+    "Margin",
+    "Operation",
+    "Planes",
+    "Product",
+    "RMSNorm",
+    "Resample",
+    "Round",
+    "Shuffle",
+    "Softmax",
+    "Sum",
+    "WindowAttention",
+]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -118,15 +49,15 @@ class Planes(Operation):
     ratios: tuple[int, int]
     """Luma samples (rows, columns) for one of theirs."""
 
-    @property
+    @cached_property
     def channels(self) -> int:
         return len(self.indices)
 
-    @property
+    @cached_property
     def density(self) -> Density:
         return Fraction(1, self.ratios[0]), Fraction(1, self.ratios[1])
 
-    @property
+    @cached_property
     def holds_samples(self) -> bool:
         return True
 
@@ -144,7 +75,7 @@ class Affine(Operation):
     unit: Array
     """(channels,)."""
 
-    @property
+    @cached_property
     def holds_samples(self) -> bool:
         return True
 
@@ -162,15 +93,15 @@ class Resample(Operation):
     filter: PlaneFilter
     bias: float = 0.0
 
-    @property
+    @cached_property
     def channels(self) -> int:
         return self.source.channels * prod(self.filter.phases)
 
-    @property
+    @cached_property
     def density(self) -> Density:
         return _stepped(self.source.density, self.filter.step)
 
-    @property
+    @cached_property
     def holds_samples(self) -> bool:
         return True
 
@@ -210,15 +141,15 @@ class Convolution(Operation):
     dilation: int = 1
     groups: int = 1
 
-    @property
+    @cached_property
     def channels(self) -> int:
         return len(self.weight)
 
-    @property
+    @cached_property
     def density(self) -> Density:
         return _stepped(self.source.density, self.step)
 
-    @property
+    @cached_property
     def holds_samples(self) -> bool:
         return False
 
@@ -272,7 +203,7 @@ class Product(Operation):
 class Sum(Operation):
     """The sum of the sources, which have the same channels."""
 
-    @property
+    @cached_property
     def holds_samples(self) -> bool:
         return any(source.holds_samples for source in self.sources)
 
@@ -281,7 +212,7 @@ class Sum(Operation):
 class Concatenation(Operation):
     """The sources' channels, one source after the other."""
 
-    @property
+    @cached_property
     def channels(self) -> int:
         return sum(source.channels for source in self.sources)
 
@@ -293,7 +224,7 @@ class Channels(Operation):
     start: int
     count: int
 
-    @property
+    @cached_property
     def channels(self) -> int:
         return self.count
 
@@ -308,11 +239,11 @@ class Shuffle(Operation):
     factor: tuple[int, int]
     """(rows, columns) of a cell."""
 
-    @property
+    @cached_property
     def channels(self) -> int:
         return self.source.channels // prod(self.factor)
 
-    @property
+    @cached_property
     def density(self) -> Density:
         (rows, columns), (down, across) = self.source.density, self.factor
         return rows * down, columns * across
@@ -350,72 +281,6 @@ class Keep(Operation):
 
     def gives(self, margin: Margin) -> Margin:
         return margin
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class RMSNorm(Operation):
-    """x * scale / sqrt(mean over the channels of x^2 + 1e-6) + bias, pixel by pixel."""
-
-    scale: Array
-    """(channels,)."""
-    bias: Array
-    """(channels,)."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Softmax(Operation):
-    """Over the channels of each pixel."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class WindowAttention(Operation):
-    """Self-attention with several heads within square windows, shifted by half a window or not.
-
-    The picture is filled up with zeros at the bottom and to the right, to whole windows. There is no mask: zeros take part, and
-    shifted windows join opposite borders.
-    """
-
-    qkv: Array
-    """(3 * channels, channels): rows q, k, v, each head by head; the root of 1 / channels of a head is in q."""
-    qkv_bias: Array
-    """(3 * channels,)."""
-    proj: Array
-    """(channels, channels)."""
-    proj_bias: Array
-    """(channels,)."""
-    heads: int
-    side: int
-    """Of a window, in pixels."""
-    shift: int
-
-    @property
-    def window(self) -> int:
-        return self.side
-
-    @property
-    def multiply_adds(self) -> int:
-        return self.qkv.size + self.proj.size + 2 * self.side**2 * self.channels
-
-    def describe(self) -> str:
-        return f"{self.heads} heads, {self.side}x{self.side}" + (", shifted" if self.shift else "")
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ChannelAttention(Operation):
-    """x * (1 + gain * sigmoid(expand @ gelu(reduce @ the mean of x over the whole picture))), channel by channel."""
-
-    reduce: Array
-    """(fewer channels, channels)."""
-    expand: Array
-    """(channels, fewer channels)."""
-    gain: Array
-    """(channels,)."""
-    side: int
-    """Of the squares that the picture has to be made of, in pixels: how wide its border is, over which the mean goes too."""
-
-    @property
-    def window(self) -> int:
-        return self.side
 
 
 def _through(margin: Margin, first: tuple[int, int], taps: tuple[int, int], step: tuple[int, int]) -> Margin:

@@ -34,11 +34,8 @@ from ...program.operations import (
     Sum,
     WindowAttention,
 )
-
-GELU_SPAN = 3.41
-"""Where :func:`coarse_gelu` takes GELU for 0 or x."""
-GELU_TERMS = (0.39423, -0.059754, 0.0066956, -0.00041322)
-"""Of its polynomial, for the least error; one more makes it reach 1/2 at ``GELU_SPAN``."""
+from .attention import constant, per_channel, rms_norm, window_attention
+from .gelu import coarse_gelu, number
 
 
 def lower(program: Program, geometry: Geometry, precision: str) -> ov.Model:
@@ -132,23 +129,8 @@ class _Lowering:
         return opset.result(opset.transpose(_narrowed(samples, target), [0, 2, 3, 1]))
 
     def _watch(self, samples: ov.Node) -> None:
-        nothing = opset.multiply(samples, _number(0.0))
+        nothing = opset.multiply(samples, number(0.0))
         self.flags.append(opset.reduce_sum(nothing, np.array([0, 1, 2, 3])))
-
-
-def coarse_gelu(x: ov.Node) -> ov.Node:
-    """x (1/2 + u p(u^2)), u = x cut off at +-``GELU_SPAN``: GELU but for 0.0011 at most.
-
-    That is bfloat16's own rounding of numbers about 0.5. (Measured for 32 channels of a pixel on one core with AVX512_BF16:
-    OpenVINO's GELU adds 11.5 ns to the 7.7 of the depthwise convolution that it is part of; this, in a pass of its own, takes 7.5.)
-    """
-    reached = sum(term * GELU_SPAN ** (2 * i) for i, term in enumerate(GELU_TERMS))
-    last = (0.5 / GELU_SPAN - reached) / GELU_SPAN ** (2 * len(GELU_TERMS))
-    u = opset.clamp(x, -GELU_SPAN, GELU_SPAN)
-    square, p = opset.multiply(u, u), _number(last)
-    for term in reversed(GELU_TERMS):
-        p = opset.add(opset.multiply(p, square), _number(term))
-    return opset.multiply(x, opset.add(opset.multiply(u, p), _number(0.5)))
 
 
 def _seam_type(fmt: PlaneFormat) -> ov.Type:
@@ -162,27 +144,15 @@ def _widened(plane: ov.Node, fmt: PlaneFormat) -> ov.Node:
     """Samples as they lie in memory as numbers."""
     samples = plane if plane.get_element_type() == ov.Type.f32 else opset.convert(plane, ov.Type.f32)
     if not fmt.is_float and fmt.bits == 16:
-        samples = opset.select(opset.less(samples, _number(0)), opset.add(samples, _number(65536)), samples)
+        samples = opset.select(opset.less(samples, number(0)), opset.add(samples, number(65536)), samples)
     return samples
 
 
 def _narrowed(samples: ov.Node, fmt: PlaneFormat) -> ov.Node:
     """Rounded and clamped numbers as samples that lie in memory."""
     if not fmt.is_float and fmt.bits == 16:
-        samples = opset.select(opset.greater(samples, _number(32767)), opset.subtract(samples, _number(65536)), samples)
+        samples = opset.select(opset.greater(samples, number(32767)), opset.subtract(samples, number(65536)), samples)
     return samples if _seam_type(fmt) == ov.Type.f32 else opset.convert(samples, _seam_type(fmt))
-
-
-def _number(value: float) -> ov.Node:
-    return opset.constant(value, ov.Type.f32)
-
-
-def _constant(values: NDArray[Any]) -> ov.Node:
-    return opset.constant(np.ascontiguousarray(values, np.float32))
-
-
-def _per_channel(values: NDArray[Any]) -> ov.Node:
-    return _constant(values.reshape(1, -1, 1, 1))
 
 
 def _slice(x: ov.Node, axis: int, start: int, stop: int) -> ov.Node:
@@ -207,14 +177,14 @@ def _fitted(x: ov.Node, repeated: Margin) -> ov.Node:
 def _convolution(x: ov.Node, weight: NDArray[Any], groups: int, step: Sides, dilation: int, zeros: Margin = NO_MARGIN) -> ov.Node:
     places = ([zeros.top, zeros.left], [zeros.bottom, zeros.right], [dilation, dilation])
     if groups == 1:
-        return opset.convolution(x, _constant(weight), list(step), *places)
-    return opset.group_convolution(x, _constant(weight.reshape(groups, -1, *weight.shape[1:])), list(step), *places)
+        return opset.convolution(x, constant(weight), list(step), *places)
+    return opset.group_convolution(x, constant(weight.reshape(groups, -1, *weight.shape[1:])), list(step), *places)
 
 
 def _convolved(operation: Convolution, x: ov.Node, cut: Margin) -> ov.Node:
     zeros = Margin(*(max(-side, 0) for side in cut))
     out = _convolution(x, operation.weight, operation.groups, operation.step, operation.dilation, zeros)
-    return out if operation.bias is None else opset.add(out, _per_channel(operation.bias))
+    return out if operation.bias is None else opset.add(out, per_channel(operation.bias))
 
 
 def _resampled(operation: Resample, x: ov.Node, *, dense: bool) -> ov.Node:
@@ -235,7 +205,7 @@ def _resampled(operation: Resample, x: ov.Node, *, dense: bool) -> ov.Node:
     else:
         x = _convolution(x, filter_.dense().reshape(rows * columns, 1, *filter_.taps), 1, filter_.step, 1)
     if operation.bias:
-        x = opset.add(x, _per_channel(np.full(rows * columns, operation.bias)))
+        x = opset.add(x, per_channel(np.full(rows * columns, operation.bias)))
     return opset.reshape(x, [1, operation.channels, x.shape[2], x.shape[3]], False)
 
 
@@ -246,7 +216,7 @@ def _activation(operation: Activation, x: ov.Node) -> ov.Node:
         case "hardswish":
             return opset.hswish(x)
         case "leaky_relu":
-            return opset.prelu(x, _constant(np.array([operation.slope]))) if operation.slope else opset.relu(x)
+            return opset.prelu(x, constant(np.array([operation.slope]))) if operation.slope else opset.relu(x)
         case "sigmoid":
             return opset.sigmoid(x)
 
@@ -257,8 +227,8 @@ def _product(operation: Product, a: ov.Node, b: ov.Node) -> ov.Node:
 
 
 def _affine(operation: Affine, x: ov.Node) -> ov.Node:
-    x = opset.subtract(x, _per_channel(operation.zero)) if operation.zero.any() else x
-    return opset.multiply(x, _per_channel(operation.unit)) if (operation.unit != 1).any() else x
+    x = opset.subtract(x, per_channel(operation.zero)) if operation.zero.any() else x
+    return opset.multiply(x, per_channel(operation.unit)) if (operation.unit != 1).any() else x
 
 
 def _shuffled(operation: Shuffle, x: ov.Node) -> ov.Node:
@@ -269,40 +239,6 @@ def _shuffled(operation: Shuffle, x: ov.Node) -> ov.Node:
     x = opset.reshape(x, [channels // prod(operation.factor), rows, columns, height, width], False)
     x = opset.transpose(x, [0, 3, 1, 4, 2])
     return opset.reshape(x, [1, operation.channels, height * rows, width * columns], False)
-
-
-def _rms_norm(operation: RMSNorm, x: ov.Node) -> ov.Node:
-    square = opset.reduce_mean(opset.multiply(x, x), np.array([1]), True)
-    x = opset.divide(x, opset.sqrt(opset.add(square, _number(1e-6))))
-    return opset.add(opset.multiply(x, _per_channel(operation.scale)), _per_channel(operation.bias))
-
-
-def _window_attention(operation: WindowAttention, x: ov.Node) -> ov.Node:
-    side, shift, heads = operation.side, operation.shift, operation.heads
-    _, channels, height, width = x.shape
-    if height % side or width % side:
-        x = opset.pad(x, [0, 0, 0, 0], [0, 0, -height % side, -width % side], "constant", _number(0))
-    x = opset.transpose(x, [0, 2, 3, 1])
-    if shift:
-        x = opset.roll(x, [-shift, -shift], [1, 2])
-    rows, columns = x.shape[1] // side, x.shape[2] // side
-    windows, pixels = rows * columns, side * side
-    x = opset.transpose(opset.reshape(x, [rows, side, columns, side, channels], False), [0, 2, 1, 3, 4])
-    x = _linear(opset.reshape(x, [windows, pixels, channels], False), operation.qkv, operation.qkv_bias)
-    x = opset.transpose(opset.reshape(x, [windows, pixels, 3, heads, channels // heads], False), [2, 0, 3, 1, 4])
-    q, k, v = (opset.squeeze(part, [0]) for part in opset.split(x, 0, 3).outputs())
-    x = opset.matmul(opset.softmax(opset.matmul(q, k, False, True), 3), v, False, False)
-    x = opset.reshape(opset.transpose(x, [0, 2, 1, 3]), [windows, pixels, channels], False)
-    x = _linear(x, operation.proj, operation.proj_bias)
-    x = opset.transpose(opset.reshape(x, [rows, columns, side, side, channels], False), [0, 2, 1, 3, 4])
-    x = opset.reshape(x, [1, rows * side, columns * side, channels], False)
-    if shift:
-        x = opset.roll(x, [shift, shift], [1, 2])
-    return opset.transpose(_slice(_slice(x, 1, 0, height), 2, 0, width), [0, 3, 1, 2])
-
-
-def _linear(x: ov.Node, weight: NDArray[Any], bias: NDArray[Any]) -> ov.Node:
-    return opset.add(opset.matmul(x, _constant(weight), False, True), _constant(bias))
 
 
 def _sum(operation: Sum, *parts: ov.Node) -> ov.Node:
@@ -322,9 +258,7 @@ _STEPS: dict[type[Operation], Callable[..., ov.Node]] = {
     Channels: lambda operation, x: _slice(x, 1, operation.start, operation.start + operation.count),
     Shuffle: _shuffled,
     Round: lambda operation, x: opset.clamp(opset.round(x, "half_to_even"), 0, operation.peak),
-    RMSNorm: _rms_norm,
+    RMSNorm: rms_norm,
     Softmax: lambda operation, x: opset.softmax(x, 1),
-    WindowAttention: _window_attention,
+    WindowAttention: window_attention,
 }
-
-__all__ = ["coarse_gelu", "lower"]
