@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from plain import SUBSAMPLINGS, make_spec, module_of, random_network, random_samples, sums
@@ -13,10 +12,11 @@ from torch import Tensor
 
 from vs_paragonsr2.backends.lanes import smaller_sizes
 from vs_paragonsr2.backends.modules import ProgramModule
+from vs_paragonsr2.backends.planes import Layout
 from vs_paragonsr2.colour import ClipSpec, ColourFamily
 from vs_paragonsr2.errors import ParagonSR2Error
 from vs_paragonsr2.network import Network
-from vs_paragonsr2.tiling import Rectangle, border, tile_size, tile_spec, tiles, unit
+from vs_paragonsr2.tiling import border, tile_places, tile_size, tile_spec, unit
 
 
 @pytest.fixture(autouse=True)
@@ -25,22 +25,18 @@ def one_thread() -> None:
 
 
 def in_tiles(network: Network, spec: ClipSpec, planes: list[Tensor], most: tuple[int, int], dtype: torch.dtype) -> list[Tensor]:
-    """The picture from tiles of at most a size, as a backend would do it."""
+    """The picture from tiles of at most a size, as a backend does it."""
     size = tile_size(spec, most)
-    core = module_of(network, tile_spec(spec, size), dtype, padded=True)
-    ratios = [(1, 1)] + [spec.source.ratios] * (len(planes) - 1)
-    target_ratios = [(1, 1)] + [spec.target.ratios] * (len(planes) - 1)
+    module = module_of(network, tile_spec(spec, size), dtype, padded=True)
+    layout = Layout(spec, size, module.halo)
+    padded = [np.empty(shape, plane.numpy().dtype) for shape, plane in zip(layout.source_shapes, planes, strict=True)]
+    layout.surround([plane[0, 0].numpy() for plane in planes], padded)
     out = [torch.full((1, 1, *shape), torch.nan, dtype=dtype) for shape in spec.target.shapes]
-    for tile in tiles(spec, size, core.halo):
-        parts = []
-        for plane, ratio in zip(planes, ratios, strict=True):
-            rectangle, ((above, below), (left, right)) = tile.source_of(ratio)
-            rows, columns = rectangle.slices
-            parts.append(F.pad(plane[:, :, rows, columns], (left, right, above, below), mode="replicate"))
-        for whole, part, ratio in zip(out, sums(core, parts), target_ratios, strict=True):
-            rows, columns = tile.target.of_plane(ratio).slices
-            assert whole[:, :, rows, columns].shape == part.shape
-            whole[:, :, rows, columns] = part
+    for part in layout.parts:
+        tile = [torch.from_numpy(plane[slices])[None, None] for plane, slices in zip(padded, part.source, strict=True)]
+        for whole, own, (rows, columns) in zip(out, sums(module, tile), part.target, strict=True):
+            assert whole[:, :, rows, columns].shape == own.shape
+            whole[:, :, rows, columns] = own
     return out
 
 
@@ -173,47 +169,39 @@ def test_tiles_cover_the_picture_once_asked_for_any_size(length: int) -> None:
     for side in range(1, length + 5):
         size = tile_size(spec, (side, 0))
         assert size[0] <= side and size[1] == 40
-        cut = tiles(spec, size, (3, 0))
-        rows = np.zeros(2 * length, int)
-        for tile in cut:
-            rows[tile.target.slices[0]] += 1
-            (above, below), _ = tile.pads
-            assert tile.source.top - above == tile.target.top // 2 - 3
-            assert tile.source.height + above + below == size[0] + 6
-            assert tile.source.top >= 0 and tile.source.top + tile.source.height <= length
+        places = tile_places(spec, size)
+        rows = np.zeros(length, int)
+        for top, left in places:
+            assert left == 0 and top + size[0] <= length
+            rows[top : top + size[0]] += 1
         assert rows.min() == 1
-        assert len(cut) == -(-length // size[0]) == -(-length // min(side, length))
+        assert len(places) == -(-length // size[0]) == -(-length // min(side, length))
 
 
 @pytest.mark.parametrize("length", [64, 90, 100, 540, 1080])
 def test_tiles_begin_where_attention_windows_of_the_picture_do(length: int) -> None:
     spec = make_spec(2, (length, 64))
     for size in smaller_sizes((length, 64), (16, 16)):
-        rows = np.zeros(2 * length, int)
-        for tile in tiles(spec, size, (32, 32), (16, 16)):
-            assert tile.target.top % 32 == tile.target.left % 32 == 0
-            rows[tile.target.slices[0]] += 1
+        rows = np.zeros(length, int)
+        for top, left in tile_places(spec, size, (16, 16)):
+            assert top % 16 == left % 16 == 0
+            rows[top : top + size[0]] += 1
         assert rows.min() == 1
     if length > 80:
         with pytest.raises(ParagonSR2Error, match=rf"expected \({length}, 64\) less multiples of \(16, 16\)"):
-            tiles(spec, (length - 8, 64), (32, 32), (16, 16))
+            tile_places(spec, (length - 8, 64), (16, 16))
 
 
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
 def test_tiles_keep_chroma_whole(subsampling: str) -> None:
+    """What is read and written of each plane is what is read and written of luma, by its ratios."""
     for scale in (2, 3):
         spec = make_spec(scale, (28, 52), subsampling=subsampling)
-        rows, columns = spec.target.ratios
-        size = tile_size(spec, (9, 17))
-        for tile in tiles(spec, size, (8, 12)):
-            for rectangle in (tile.source, tile.target):
-                assert rectangle.top % rows == rectangle.height % rows == 0
-                assert rectangle.left % columns == rectangle.width % columns == 0
-
-
-def test_rectangle_of_a_plane() -> None:
-    assert Rectangle(4, 8, 12, 16).of_plane((1, 2)) == Rectangle(4, 4, 12, 8)
-    assert Rectangle(1, 2, 3, 4).slices == (slice(1, 4), slice(2, 6))
+        for part in Layout(spec, tile_size(spec, (9, 17)), (8, 12)).parts:
+            for fmt, (luma, *chroma) in ((spec.source, part.source), (spec.target, part.target)):
+                for plane in chroma:
+                    for own, whole, ratio in zip(plane, luma, fmt.ratios, strict=True):
+                        assert (own.start * ratio, own.stop * ratio) == (whole.start, whole.stop)
 
 
 @pytest.mark.parametrize("family", ["YUV", "RGB"])
@@ -232,11 +220,9 @@ def test_errors_say_what_would_be_right() -> None:
     with pytest.raises(ParagonSR2Error, match="tile_size is -4 wide"):
         tile_size(spec, (0, -4))
     with pytest.raises(ParagonSR2Error, match=r"size is \(7, 8\) \(rows, columns\): expected multiples of \(2, 2\)"):
-        tiles(spec, (7, 8), (2, 2))
+        tile_places(spec, (7, 8))
     with pytest.raises(ParagonSR2Error, match=r"size is \(32, 8\) .* up to \(30, 40\)"):
-        tiles(spec, (32, 8), (2, 2))
-    with pytest.raises(ParagonSR2Error, match=r"halo is \(3, 2\)"):
-        tiles(spec, (8, 8), (3, 2))
+        tile_places(spec, (32, 8))
 
 
 @given(st.integers(1, 200), st.integers(0, 220), st.sampled_from([1, 8, 16, 24]))
@@ -251,6 +237,6 @@ def test_sizes_fit_windows(length: int, most: int, window: int) -> None:
         assert most < 2 * window
         return
     assert 0 < size[0] <= (most or length)
-    places = sorted({tile.target.top // 2 for tile in tiles(spec, size, (16, 16), align)})
+    places = sorted({top for top, _ in tile_places(spec, size, align)})
     assert all(place % window == 0 for place in places)
     assert all(b - a <= size[0] for a, b in zip(places, [*places[1:], length], strict=True))

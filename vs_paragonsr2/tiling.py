@@ -1,7 +1,6 @@
 """How much of a picture's surroundings an output needs, and how a picture is cut into tiles with as much about them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import gcd, lcm
 from typing import Any, Protocol
 
@@ -43,44 +42,6 @@ def border(network: Upsampler, spec: ClipSpec) -> int:
     return -(-reach // multiple) * multiple
 
 
-@dataclass(frozen=True, slots=True)
-class Rectangle:
-    """Samples of a plane: rows ``top`` to ``top + height``, columns ``left`` to ``left + width``."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """To index a plane (height, width) with."""
-        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
-
-    def of_plane(self, ratios: tuple[int, int]) -> "Rectangle":
-        """The same part of the picture in a plane with one sample for ``ratios`` of luma (rows, columns)."""
-        rows, columns = ratios
-        return Rectangle(self.top // rows, self.left // columns, self.height // rows, self.width // columns)
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """A part of the picture that is computed at once. All are in luma samples and multiples of the planes' chroma ratios."""
-
-    source: Rectangle
-    """What to read: the tile and as much of its halo as lies within the picture."""
-    pads: tuple[tuple[int, int], tuple[int, int]]
-    """((above, below), (left, right)): the rest of the halo, for which the picture's edge is repeated."""
-    target: Rectangle
-    """What to write, of the target's luma."""
-
-    def source_of(self, ratios: tuple[int, int]) -> tuple[Rectangle, tuple[tuple[int, int], tuple[int, int]]]:
-        """``source`` and ``pads`` in a plane with one sample for ``ratios`` of luma (rows, columns)."""
-        (above, below), (left, right) = self.pads
-        rows, columns = ratios
-        return self.source.of_plane(ratios), ((above // rows, below // rows), (left // columns, right // columns))
-
-
 def unit(spec: ClipSpec) -> tuple[int, int]:
     """Luma samples of the source, (rows, columns), that make whole chroma samples: sides and places of tiles are multiples."""
     scale = spec.target.height // spec.source.height
@@ -99,7 +60,7 @@ def check_side(name: str, asked: int, least: int) -> None:
 def tile_size(spec: ClipSpec, most: tuple[int, int], align: tuple[int, int] = (1, 1)) -> tuple[int, int]:
     """The size (rows, columns) of equal tiles no larger than ``most`` that cover the picture with little overlap.
 
-    A side of 0 is the picture's own: ``(64, 0)`` makes strips of 64 rows. ``align``, as :func:`tiles` has it, can make them less.
+    A side of 0 is the picture's own: ``(64, 0)`` makes strips of 64 rows. :func:`tile_places` says what ``align`` is.
 
     Raises:
         ParagonSR2Error: a side is less than a chroma sample, or than tiles at multiples of ``align`` can be.
@@ -123,7 +84,7 @@ def tile_spec(spec: ClipSpec, size: tuple[int, int]) -> ClipSpec:
     return replace(spec, source=_resized(spec.source, size), target=target)
 
 
-def tiles(spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int], align: tuple[int, int] = (1, 1)) -> list[Tile]:
+def tile_places(spec: ClipSpec, size: tuple[int, int], align: tuple[int, int] = (1, 1)) -> list[tuple[int, int]]:
     """Cut a picture into tiles of one size, so that one session serves them all.
 
     Where the size does not divide the picture, the last tiles begin earlier and overlap the ones before; what they have in
@@ -132,46 +93,29 @@ def tiles(spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int], align: t
     Args:
         spec: of the whole picture.
         size: of a tile, (rows, columns), as :func:`tile_size` has it: multiples of :func:`unit`, no larger than the picture.
-        halo: luma samples (rows, columns) about a tile that its outputs need; multiples of :func:`unit`.
         align: (rows, columns) of which the places of tiles are multiples, and what the picture exceeds ``size`` by: the side of
             attention windows, so that those of tiles are those of the picture.
 
     Returns:
-        The tiles in the order of the rows.
+        (row, column) of the source's luma where each tile begins, row by row.
 
     Raises:
-        ParagonSR2Error: ``size`` or ``halo`` is none of the above.
+        ParagonSR2Error: ``size`` is none of the above.
     """
     picture, units = _size(spec.source), unit(spec)
-    for what, pair, smallest, largest in (("size", size, units, picture), ("halo", halo, (0, 0), None)):
-        fits = all(side % step == 0 and side >= least for side, step, least in zip(pair, units, smallest, strict=True))
-        if not fits or (largest and (size[0] > picture[0] or size[1] > picture[1])):
-            limit = f" up to {picture}" if largest else " or 0"
-            raise ParagonSR2Error(f"{what} is {pair} (rows, columns): expected multiples of {units}{limit}")
+    fits = all(side % step == 0 and step <= side <= most for side, step, most in zip(size, units, picture, strict=True))
+    if not fits:
+        raise ParagonSR2Error(f"size is {size} (rows, columns): expected multiples of {units} up to {picture}")
     if any((length - side) % step or side < min(step, length) for length, side, step in zip(picture, size, align, strict=True)):
         raise ParagonSR2Error(f"size is {size} (rows, columns): expected {picture} less multiples of {align}")
-    scale = spec.target.height // spec.source.height
-    rows, columns = (_axis(*axis) for axis in zip(picture, size, halo, align, strict=True))
-    return [
-        Tile(
-            Rectangle(top, left, height, width),
-            (above_below, left_right),
-            Rectangle(y * scale, x * scale, size[0] * scale, size[1] * scale),
-        )
-        for y, top, height, above_below in rows
-        for x, left, width, left_right in columns
-    ]
+    rows, columns = (_axis(*axis) for axis in zip(picture, size, align, strict=True))
+    return [(row, column) for row in rows for column in columns]
 
 
-def _axis(length: int, size: int, halo: int, align: int) -> Sequence[tuple[int, int, int, tuple[int, int]]]:
-    """Along one axis, for each tile: its begin, begin and length of what it reads, and what is repeated before and behind."""
-    found = []
+def _axis(length: int, size: int, align: int) -> list[int]:
+    """Where tiles begin along one axis."""
     step = max(size // align * align, 1)
-    for place in range(0, length - size + step, step):
-        begin = min(place, length - size)
-        first, last = max(begin - halo, 0), min(begin + size + halo, length)
-        found.append((begin, first, last - first, (first - (begin - halo), begin + size + halo - last)))
-    return found
+    return [min(place, length - size) for place in range(0, length - size + step, step)]
 
 
 def _size(fmt: PlaneFormat) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..colour import ClipSpec, PlaneFormat
-from ..tiling import tiles
+from ..tiling import tile_places
 from .base import Plane
 
 type Slices = tuple[slice, slice]
@@ -73,7 +73,7 @@ class Layout:
         spec: of the frame.
         size: (rows, columns) of a tile, as :func:`~..tiling.tile_size` has it.
         halo: luma samples (rows, columns) about a tile.
-        align: of which the tiles' places are multiples, as :func:`~..tiling.tiles` has it.
+        align: of which the tiles' places are multiples, as :func:`~..tiling.tile_places` has it.
     """
 
     def __init__(self, spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int], align: tuple[int, int] = (1, 1)) -> None:
@@ -84,19 +84,26 @@ class Layout:
         self.margins = [(halo[0] // rows, halo[1] // columns) for rows, columns in input_ratios(spec)]
         """(rows, columns) of each plane's halo."""
         scale = spec.target.height // spec.source.height
-        self.parts: list[Part] = []
-        for tile in tiles(spec, size, halo, align):
-            y, x = tile.target.top // scale, tile.target.left // scale
-            read = [
-                (
-                    slice(y // rows, y // rows + (size[0] + 2 * halo[0]) // rows),
-                    slice(x // columns, x // columns + (size[1] + 2 * halo[1]) // columns),
-                )
-                for rows, columns in input_ratios(spec)
-            ]
-            self.parts.append(Part(read, [tile.target.of_plane(ratios).slices for ratios in plane_ratios(spec.target)]))
+        read = size[0] + 2 * halo[0], size[1] + 2 * halo[1]
+        written = size[0] * scale, size[1] * scale
+        self.parts = [
+            Part(
+                [_slices(place, read, ratios) for ratios in input_ratios(spec)],
+                [_slices((place[0] * scale, place[1] * scale), written, ratios) for ratios in plane_ratios(spec.target)],
+            )
+            for place in tile_places(spec, size, align)
+        ]
+        """The tiles, row by row."""
 
     def surround(self, planes: Sequence[Plane], padded: Sequence[NDArray[np.generic]]) -> None:
         """Copy the planes that come into padded ones."""
         for plane, room, margin in zip(planes, padded, self.margins, strict=True):
             replicate(plane, room, *margin)
+
+
+def _slices(place: tuple[int, int], size: tuple[int, int], ratios: tuple[int, int]) -> Slices:
+    """Rows and columns of a plane from a place on, given in luma samples."""
+    rows, columns = (
+        slice(begin // ratio, (begin + length) // ratio) for begin, length, ratio in zip(place, size, ratios, strict=True)
+    )
+    return rows, columns
