@@ -362,8 +362,8 @@ def filter_fps(frames: int, session: LanesSession, lanes: int) -> float:
     """Through VapourSynth and the filter's own lanes, from a clip that costs nothing, with the session that is open."""
     import vapoursynth as vs
 
-    from vs_paragonsr2.filter import in_lanes
     from vs_paragonsr2.frames import new_frame, planes_of
+    from vs_paragonsr2.upscaler import in_lanes
 
     spec = session.spec
     source = vs.core.std.BlankClip(format=vs.YUV420P8, width=spec.source.width, height=spec.source.height, length=frames, keep=True)

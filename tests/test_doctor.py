@@ -11,11 +11,11 @@ import vapoursynth as vs
 from conftest import golden
 from test_openvino import run_in_a_process
 
-import vs_paragonsr2.filter as filter_room
 from vs_paragonsr2 import ParagonSR2Error, cache, shipped_models, upscale, weights
 from vs_paragonsr2.backends import Options
 from vs_paragonsr2.capability import HEADROOM, Speed, choose_model, keep_speed, known_speed, verdict
 from vs_paragonsr2.cli import doctor, main
+from vs_paragonsr2.upscaler import log_once
 
 ASKED = Options(backend="", device="", num_streams=0)
 
@@ -37,7 +37,7 @@ def forget() -> None:
 def logged() -> Iterator[list[str]]:
     """What the filter logs from now on."""
     messages: list[str] = []
-    filter_room._log_once.cache_clear()
+    log_once.cache_clear()
     handle = vs.core.add_log_handler(lambda kind, message: messages.append(message))
     yield messages
     vs.core.remove_log_handler(handle)

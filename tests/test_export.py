@@ -52,16 +52,17 @@ def expected_of(network: Network, graph: str, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("name", "graph", "dtype"),
+    ("name", "scale", "graph", "dtype"),
     [
-        *[(name, "plain", torch.float32) for name in ("realtime", "stream", "photo", "pro")],
-        *[(name, "plain", torch.float16) for name in ("stream", "pro")],
-        *[(name, "folded", torch.float32) for name in ("stream", "photo")],
-        *[(name, "folded", torch.float16) for name in ("realtime", "photo")],
+        *[(name, 2, "plain", torch.float32) for name in ("realtime", "stream", "photo", "pro")],
+        *[(name, 2, "plain", torch.float16) for name in ("stream", "pro")],
+        *[(name, 2, "folded", torch.float32) for name in ("stream", "photo")],
+        *[(name, 2, "folded", torch.float16) for name in ("realtime", "photo")],
+        ("realtime 8", 4, "folded", torch.float32),  # a shuffle in the midst of it
     ],
 )
-def test_onnx_of_any_size_gives_the_same_picture(name: str, graph: str, dtype: torch.dtype, tmp_path: Path) -> None:
-    network, path = random_network(name, 2, blocks=2), tmp_path / "a.onnx"
+def test_onnx_of_any_size_gives_the_same_picture(name: str, scale: int, graph: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    network, path = random_network(name, scale, blocks=2), tmp_path / "a.onnx"
     tolerance = 1e-5 if dtype == torch.float32 else 1e-2
     assert export_onnx.export_rgb(graphs_of(network, graph), path, dtype) < tolerance
     for size in ODD:

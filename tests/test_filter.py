@@ -14,8 +14,8 @@ import vapoursynth as vs
 from conftest import golden, random_planes
 from route import Planes, clip_of, planes_at
 
-import vs_paragonsr2.filter as filter_room
 from vs_paragonsr2 import upscale
+from vs_paragonsr2.upscaler import log_once
 
 MODEL = golden("realtime_x2")
 
@@ -297,7 +297,7 @@ def test_refuses_a_bad_checkpoint_at_script_time(tmp_path: object) -> None:
 
 def test_a_guessed_matrix_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[str] = []
-    filter_room._log_once.cache_clear()
+    log_once.cache_clear()
     handle = vs.core.add_log_handler(lambda kind, message: logged.append(message))
     try:
         for _ in range(2):

@@ -22,7 +22,6 @@ from test_route import assert_same
 
 import vs_paragonsr2.backends as backends_room
 import vs_paragonsr2.backends.openvino as openvino_room
-import vs_paragonsr2.filter as filter_room
 from vs_paragonsr2 import ParagonSR2Error, cache, load_network, upscale
 from vs_paragonsr2.backends import Options, Request
 from vs_paragonsr2.backends.openvino.gelu import coarse_gelu
@@ -36,6 +35,7 @@ from vs_paragonsr2.program.interpreter import run
 from vs_paragonsr2.program.operations import Margin
 from vs_paragonsr2.sessions import SESSIONS
 from vs_paragonsr2.training.trainer import save_checkpoint
+from vs_paragonsr2.upscaler import log_once
 from vs_paragonsr2.weights import find_model
 
 MODEL = golden("realtime_x2")
@@ -127,6 +127,7 @@ def test_compiling_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 SIZES = """
 import resource, vapoursynth as vs
 from vs_paragonsr2 import upscale
+from vs_paragonsr2.upscaler import log_once
 
 def play(number):
     size = {"width": 120 + 2 * (number * 37 % 60), "height": 32 + 2 * (number // 60)}
@@ -184,7 +185,7 @@ def test_a_backend_that_breaks_falls_back_and_is_logged(monkeypatch: pytest.Monk
         raise ModuleNotFoundError("No module named 'something'")
 
     SESSIONS.clear()
-    filter_room._log_once.cache_clear()
+    log_once.cache_clear()
     monkeypatch.setattr(openvino_room, "open_session", broken)
     logged: list[str] = []
     handle = vs.core.add_log_handler(lambda kind, message: logged.append(message))

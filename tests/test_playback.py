@@ -13,10 +13,10 @@ import vapoursynth as vs
 from bootstrap import ROOT
 from conftest import golden
 
-import vs_paragonsr2.filter as filter_room
 from vs_paragonsr2 import upscale
 from vs_paragonsr2.backends import Options
 from vs_paragonsr2.lateness import FRAMES, Lateness, remedy
+from vs_paragonsr2.upscaler import log_once
 from vs_paragonsr2.weights import Model, find_model
 
 STREAM = golden("stream_x2")
@@ -173,7 +173,7 @@ def late_words(logged: list[str]) -> list[str]:
 def test_too_late_with_a_real_session(fps: float | None, said: int) -> None:
     """Once for two clips, as after a seek; never for who does not play."""
     logged: list[str] = []
-    filter_room._log_once.cache_clear()
+    log_once.cache_clear()
     handle = vs.core.add_log_handler(lambda kind, message: logged.append(message))
     clip = numbered(3 * FRAMES).resize.Point(64, 64)  # all frames are equal, and each is to be computed
     try:

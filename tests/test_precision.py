@@ -16,12 +16,12 @@ from safetensors.numpy import load_file, save_file
 from test_filter import equal, noise
 
 import vs_paragonsr2.backends.openvino as openvino_room
-import vs_paragonsr2.filter as filter_room
 from vs_paragonsr2 import shipped_models, upscale
 from vs_paragonsr2.metrics import psnr_luma
 from vs_paragonsr2.network import ParagonSR2
 from vs_paragonsr2.training.data import read_pairs
 from vs_paragonsr2.training.trainer import save_checkpoint
+from vs_paragonsr2.upscaler import log_once
 from vs_paragonsr2.weights import find_model
 
 MODEL = golden("realtime_x2")
@@ -131,7 +131,7 @@ def overflowing(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("fmt", [vs.YUV420P8, vs.RGBS])
 def test_f16_that_overflows_is_replaced_by_f32_and_said_once(overflowing: Path, fmt: int) -> None:
     clip = clip_of(noise(4), vs.YUV420P8).std.SetFrameProps(_Matrix=1).resize.Bicubic(format=fmt)
-    filter_room._log_once.cache_clear()
+    log_once.cache_clear()
     logged: list[str] = []
     handle = vs.core.add_log_handler(lambda kind, message: logged.append(message))
     try:
@@ -147,7 +147,7 @@ def test_f16_that_overflows_is_replaced_by_f32_and_said_once(overflowing: Path, 
 
 
 def test_f16_that_holds_the_numbers_stays() -> None:
-    filter_room._log_once.cache_clear()
+    log_once.cache_clear()
     logged: list[str] = []
     handle = vs.core.add_log_handler(lambda kind, message: logged.append(message))
     try:

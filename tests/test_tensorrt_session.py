@@ -21,13 +21,13 @@ from test_filter import equal, noise
 
 import vs_paragonsr2.backends.tensorrt as room
 import vs_paragonsr2.backends.torch as torch_room
-import vs_paragonsr2.filter as filter_room
 from vs_paragonsr2 import ParagonSR2Error, cache, upscale
 from vs_paragonsr2.backends import Options, Request, engines
 from vs_paragonsr2.backends.engines import EngineError, EngineGraph, Runtime
 from vs_paragonsr2.backends.modules import narrow, seam_dtype, widen
 from vs_paragonsr2.backends.switch import SwitchingSession
 from vs_paragonsr2.sessions import SESSIONS
+from vs_paragonsr2.upscaler import log_once
 from vs_paragonsr2.weights import find_model
 
 MODEL = golden("realtime_x2")
@@ -112,7 +112,7 @@ def request(**options: object) -> Request:
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
     """What VapourSynth's log gets."""
-    filter_room._log_once.cache_clear()
+    log_once.cache_clear()
     messages: list[str] = []
     handle = vs.core.add_log_handler(lambda kind, message: messages.append(message))
     yield messages
@@ -231,6 +231,7 @@ BUILDER = """
 import sys, time
 from pathlib import Path
 from vs_paragonsr2.backends import tensorrt as room
+from vs_paragonsr2.upscaler import log_once
 folder = Path(sys.argv[1])
 
 def build(graph):

@@ -1,17 +1,16 @@
 """A training run as a YAML file, with the names of traiNNer-redux for what both have."""
 
 import dataclasses
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, cast
 
 import yaml
 
 from ..errors import ParagonSR2Error
 from ..network import ParagonSR2
 from .losses import LOSSES
+from .parsing import build
 
 PREFIX = "paragonsr2_"
 
@@ -237,7 +236,7 @@ def load_config(path: Path) -> TrainingConfig:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ParagonSR2Error(f"{path}: no readable YAML file ({error})") from error
-    config = typing.cast(TrainingConfig, _build(TrainingConfig, tree, ""))
+    config = cast(TrainingConfig, build(TrainingConfig, tree, ""))
     _check_values(config)
     return config
 
@@ -309,41 +308,3 @@ def _check_degradation(options: Degradation, lq_size: int) -> None:
 def _is_span(values: list[float], least: float, most: float) -> bool:
     """Whether the values are two, in their order, and inside."""
     return len(values) == 2 and least <= values[0] <= values[1] <= most
-
-
-def _build(kind: type[Any], value: object, place: str) -> Any:
-    """Turn a piece of parsed YAML into the dataclass, path, list or number that its annotation asks for."""
-    shown = place or "the file"
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise ParagonSR2Error(f"{shown} is {value!r}: expected keys and values")
-        hints = typing.get_type_hints(kind)
-        fields = {f.name: f for f in dataclasses.fields(kind)}
-        for key in value:
-            if key not in fields:
-                raise ParagonSR2Error(f"{shown} has the unknown key {key!r}: expected {', '.join(fields)}")
-        for name, f in fields.items():
-            needed = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-            if needed and name not in value:
-                raise ParagonSR2Error(f"{shown} lacks the key {name!r}")
-        built = kind(**{key: _build(hints[key], item, f"{place}.{key}".lstrip(".")) for key, item in value.items()})
-        names = getattr(kind, "NAMES", None)
-        if names is not None and value.get("type", names[0]) not in names:
-            raise ParagonSR2Error(f"{place}.type is {value['type']!r}: expected {' or '.join(names)}")
-        return built
-    origin = typing.get_origin(kind)
-    if origin is list:
-        (item_kind,) = typing.get_args(kind)
-        items = value if isinstance(value, list) else [value]
-        return [_build(item_kind, item, f"{place}[{i}]") for i, item in enumerate(items)]
-    if origin is types.UnionType:
-        if value is None:
-            return None
-        return _build(next(a for a in typing.get_args(kind) if a is not types.NoneType), value, place)
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind:
-        raise ParagonSR2Error(f"{shown} is {value!r}: expected {'a path' if kind is Path else kind.__name__}")
-    return value
