@@ -13,7 +13,7 @@ from ..errors import ParagonSR2Error
 
 def add_to(words: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Describe the word."""
-    parser = words.add_parser("cache", help="list or prune compiled graphs and engines", description=__doc__)
+    parser = words.add_parser("cache", help="list or prune engines and measurements", description=__doc__)
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     actions.add_parser("list", help="what is there; also without an action")
     prune = actions.add_parser("prune", help="delete entries, the oldest first; what is needed again is made again")
