@@ -32,7 +32,7 @@ from vs_paragonsr2.evaluation.figures import Figures, Measured, SetFigures
 from vs_paragonsr2.evaluation.pictures import measure_pictures, read_pictures
 from vs_paragonsr2.evaluation.upscalers import open_upscalers
 from vs_paragonsr2.evaluation.video import Frame, Scene, encoded, measure_scene, read_encoded, read_scene, still_scene
-from vs_paragonsr2.tiling import Upsampler
+from vs_paragonsr2.program.tiling import Upsampler
 
 CROP_FRAME = 4
 """The frame of a clip that crops show: late enough to be predicted from others, early enough for short clips."""

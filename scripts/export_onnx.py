@@ -33,9 +33,9 @@ from torch import Tensor, nn
 from vs_paragonsr2.backends.modules import ProgramModule, program_for, seam_dtype
 from vs_paragonsr2.checkpoints import load_checkpoint
 from vs_paragonsr2.clipspec import ColorimetryReader, plane_format
-from vs_paragonsr2.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from vs_paragonsr2.errors import ParagonSR2Error
 from vs_paragonsr2.network import Network, load_network
+from vs_paragonsr2.program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from vs_paragonsr2.program.parts import NetworkParts
 from vs_paragonsr2.weights import find_model
 

@@ -46,12 +46,12 @@ from vs_paragonsr2.backends.modules import program_for  # noqa: E402
 from vs_paragonsr2.backends.reference import ReferenceSession  # noqa: E402
 from vs_paragonsr2.backends.switch import SwitchingSession, test_picture  # noqa: E402
 from vs_paragonsr2.checkpoints import load_checkpoint  # noqa: E402
-from vs_paragonsr2.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting  # noqa: E402
 from vs_paragonsr2.errors import ParagonSR2Error  # noqa: E402
 from vs_paragonsr2.network import VARIANTS, ParagonSR2, load_network  # noqa: E402
+from vs_paragonsr2.program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting  # noqa: E402
 from vs_paragonsr2.program.geometry import place  # noqa: E402
 from vs_paragonsr2.program.graph import Program  # noqa: E402
-from vs_paragonsr2.tiling import tile_spec  # noqa: E402
+from vs_paragonsr2.program.tiling import tile_spec  # noqa: E402
 from vs_paragonsr2.weights import Model, find_model  # noqa: E402
 
 TIMED = ("realtime", "stream")

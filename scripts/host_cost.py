@@ -25,7 +25,7 @@ from vs_paragonsr2.backends import Options, Session
 from vs_paragonsr2.backends.base import Plane
 from vs_paragonsr2.backends.processors import cores
 from vs_paragonsr2.clipspec import ColorimetryReader, plane_format
-from vs_paragonsr2.colour import ClipSpec, Colorimetry, PlaneFormat
+from vs_paragonsr2.program.colour import ClipSpec, Colorimetry, PlaneFormat
 from vs_paragonsr2.upscaler import Upscaler, in_lanes
 from vs_paragonsr2.weights import find_model
 

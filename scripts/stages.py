@@ -30,9 +30,9 @@ from vs_paragonsr2.backends.openvino import Bands, OpenVINOSession, program_of
 from vs_paragonsr2.backends.openvino.lowering import lower
 from vs_paragonsr2.checkpoints import load_checkpoint
 from vs_paragonsr2.clipspec import ColorimetryReader, plane_format
-from vs_paragonsr2.colour import ClipSpec
 from vs_paragonsr2.frames import planes_of
 from vs_paragonsr2.program.bands import priming
+from vs_paragonsr2.program.colour import ClipSpec
 from vs_paragonsr2.program.explain import cost
 from vs_paragonsr2.program.fold import fold
 from vs_paragonsr2.weights import find_model

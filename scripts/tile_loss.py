@@ -24,11 +24,11 @@ from vs_paragonsr2.backends.modules import ProgramModule
 from vs_paragonsr2.backends.planes import Layout
 from vs_paragonsr2.backends.torch import alignment, sizes_of
 from vs_paragonsr2.checkpoints import load_checkpoint
-from vs_paragonsr2.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from vs_paragonsr2.metrics import Picture, psnr_luma
+from vs_paragonsr2.program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from vs_paragonsr2.program.fold import fold
 from vs_paragonsr2.program.parts import NetworkParts
-from vs_paragonsr2.tiling import tile_spec
+from vs_paragonsr2.program.tiling import tile_spec
 
 CPU = torch.device("cpu")
 

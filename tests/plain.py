@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 from vs_paragonsr2.backends.modules import ProgramModule, program_for
 from vs_paragonsr2.backends.reference import apply_matrix, downsample, upsample
-from vs_paragonsr2.colour import (
+from vs_paragonsr2.network import Description, LegacyParagonSR2, Network, ParagonSR2
+from vs_paragonsr2.network.legacy.network import LegacyGroup
+from vs_paragonsr2.network.paragonsr2 import BlockGroup
+from vs_paragonsr2.program.colour import (
     ClipSpec,
     Colorimetry,
     ColourFamily,
@@ -24,15 +27,12 @@ from vs_paragonsr2.colour import (
     siting_offsets,
     yuv_to_rgb,
 )
-from vs_paragonsr2.network import Description, LegacyParagonSR2, Network, ParagonSR2
-from vs_paragonsr2.network.legacy.network import LegacyGroup
-from vs_paragonsr2.network.paragonsr2 import BlockGroup
 from vs_paragonsr2.program.fold import fold
 from vs_paragonsr2.program.graph import Program
 from vs_paragonsr2.program.interpreter import run
 from vs_paragonsr2.program.operations import Round
 from vs_paragonsr2.program.parts import NetworkParts
-from vs_paragonsr2.tiling import border
+from vs_paragonsr2.program.tiling import border
 
 SUBSAMPLINGS = {"444": (0, 0), "422": (1, 0), "420": (1, 1), "440": (0, 1), "411": (2, 0), "410": (2, 2)}
 

@@ -5,7 +5,7 @@ import vapoursynth as vs
 
 from vs_paragonsr2 import ParagonSR2Error
 from vs_paragonsr2.clipspec import ColorimetryReader, plane_format
-from vs_paragonsr2.colour import Colorimetry, Matrix, PlaneFormat, Range, Siting
+from vs_paragonsr2.program.colour import Colorimetry, Matrix, PlaneFormat, Range, Siting
 
 
 def source(fmt: int = vs.YUV420P8, height: int = 720) -> PlaneFormat:

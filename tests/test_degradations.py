@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from tiny import CPU, config_file, sampler
 
 from vs_paragonsr2 import ParagonSR2Error
-from vs_paragonsr2.colour import Colorimetry, Matrix, Range, Siting
-from vs_paragonsr2.training.config import Codec, Degradation, load_config
+from vs_paragonsr2.program.colour import Colorimetry, Matrix, Range, Siting
+from vs_paragonsr2.training.config import load_config
+from vs_paragonsr2.training.degradation_config import Codec, Degradation
 from vs_paragonsr2.training.degradations import SequencePool, camera_path, degrade, encode_and_decode, to_420, to_rgb
 from vs_paragonsr2.training.shards import Tiles, reduce_bicubic
 from vs_paragonsr2.training.trainer import Trainer

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from vs_paragonsr2 import ParagonSR2Error, load_network, shipped_models
 from vs_paragonsr2.backends.modules import ProgramModule, seam_dtype
 from vs_paragonsr2.network import Network
-from vs_paragonsr2.tiling import border
+from vs_paragonsr2.program.tiling import border
 
 ODD = ((17, 39), (51, 22))
 """Sizes that the command does not check with; both leave windows of photo and pro half empty."""

@@ -1,5 +1,6 @@
 """Programs in PyTorch against the reference backend, from frames' samples to frames' samples, borders included."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,10 @@ from plain import (
 
 from vs_paragonsr2.backends.modules import ProgramModule, narrow, seam_dtype, widen
 from vs_paragonsr2.backends.reference import ReferenceSession
-from vs_paragonsr2.colour import ClipSpec, ColourFamily, Matrix, PlaneFormat, Range, Siting
 from vs_paragonsr2.errors import ParagonSR2Error
 from vs_paragonsr2.network import Network, load_network
 from vs_paragonsr2.program.bands import in_bands
+from vs_paragonsr2.program.colour import ClipSpec, ColourFamily, Matrix, PlaneFormat, Range, Siting
 from vs_paragonsr2.program.fold import fold
 
 Planes = list[NDArray[np.generic]]
@@ -203,3 +204,12 @@ def test_errors_say_what_would_be_right() -> None:
         module_of(network, spec, torch.int8)
     with pytest.raises(ParagonSR2Error, match="PyTorch runs no Keep: expected a program that is not in bands"):
         ProgramModule(in_bands(fold(parts_of(network), spec)))
+
+
+def test_copies_for_several_devices_share_the_program() -> None:
+    """A program never changes; only weights in PyTorch's own tensors are copied."""
+    graph = module_of(random_network("realtime", 2, blocks=1), make_spec(2, (8, 8)))
+    copy = deepcopy(graph)
+    assert copy.program is graph.program
+    assert all(a.operation is b.operation for a, b in zip(copy.steps, graph.steps, strict=True))  # type: ignore[union-attr]
+    assert all(a is not b and torch.equal(a, b) for a, b in zip(copy.parameters(), graph.parameters(), strict=True))

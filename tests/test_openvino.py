@@ -27,8 +27,8 @@ from vs_paragonsr2.backends import Options, Request
 from vs_paragonsr2.backends.openvino.gelu import coarse_gelu
 from vs_paragonsr2.backends.openvino.lowering import lower
 from vs_paragonsr2.backends.planes import place_cells
-from vs_paragonsr2.colour import Siting
 from vs_paragonsr2.program.bands import in_bands, place_band, priming
+from vs_paragonsr2.program.colour import Siting
 from vs_paragonsr2.program.fold import fold
 from vs_paragonsr2.program.geometry import halo, place
 from vs_paragonsr2.program.interpreter import run

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from route import Planes, clip_of, planes_at, upscaled_by_hand
 
 from vs_paragonsr2 import load_network, upscale
-from vs_paragonsr2.colour import Matrix
+from vs_paragonsr2.program.colour import Matrix
 
 SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "440": (0, 1), "411": (2, 0), "410": (2, 2)}
 INTEGERS = {str(bits): (vs.INTEGER, bits) for bits in (8, 10, 16)}

@@ -20,7 +20,7 @@ from test_filter import noise
 from vs_paragonsr2 import upscale
 from vs_paragonsr2.backends import Options, Request, Session
 from vs_paragonsr2.backends.base import Plane
-from vs_paragonsr2.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
+from vs_paragonsr2.program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from vs_paragonsr2.sessions import SESSIONS, AnySession, SessionCache, _open
 from vs_paragonsr2.weights import Model
 

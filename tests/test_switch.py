@@ -12,7 +12,7 @@ from plain import make_spec
 
 from vs_paragonsr2.backends.base import NonFiniteError, Plane, Session
 from vs_paragonsr2.backends.switch import SwitchingSession, disagreement
-from vs_paragonsr2.colour import ClipSpec
+from vs_paragonsr2.program.colour import ClipSpec
 
 SPEC = make_spec(2, (8, 8), "GRAY")
 

@@ -25,9 +25,9 @@ from vs_paragonsr2.backends.lanes import FrameLane, LanesSession
 from vs_paragonsr2.backends.modules import ProgramModule
 from vs_paragonsr2.backends.planes import Layout
 from vs_paragonsr2.backends.switch import test_picture as picture_of
-from vs_paragonsr2.colour import ClipSpec
 from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.tiling import tile_spec
+from vs_paragonsr2.program.colour import ClipSpec
+from vs_paragonsr2.program.tiling import tile_spec
 
 CPU = torch.device("cpu")
 RUNTIME = Runtime("torch-tensorrt-rtx", "0", "stand_in_tensorrt", "0")

@@ -13,10 +13,10 @@ from torch import Tensor
 from vs_paragonsr2.backends.lanes import smaller_sizes
 from vs_paragonsr2.backends.modules import ProgramModule
 from vs_paragonsr2.backends.planes import Layout
-from vs_paragonsr2.colour import ClipSpec, ColourFamily
 from vs_paragonsr2.errors import ParagonSR2Error
 from vs_paragonsr2.network import Network
-from vs_paragonsr2.tiling import border, tile_places, tile_size, tile_spec, unit
+from vs_paragonsr2.program.colour import ClipSpec, ColourFamily
+from vs_paragonsr2.program.tiling import border, tile_places, tile_size, tile_spec, unit
 
 
 @pytest.fixture(autouse=True)

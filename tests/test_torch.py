@@ -28,9 +28,9 @@ from vs_paragonsr2.backends.base import Plane, Session
 from vs_paragonsr2.backends.devices import CPULane, Lane, is_lost, is_out_of_memory
 from vs_paragonsr2.backends.modules import ProgramModule, seam_dtype
 from vs_paragonsr2.backends.planes import Layout, padded_shapes
-from vs_paragonsr2.colour import ClipSpec
+from vs_paragonsr2.program.colour import ClipSpec
+from vs_paragonsr2.program.tiling import tile_spec
 from vs_paragonsr2.sessions import SESSIONS
-from vs_paragonsr2.tiling import tile_spec
 from vs_paragonsr2.weights import find_model
 
 MODEL = golden("realtime_x2")

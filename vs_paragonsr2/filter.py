@@ -12,8 +12,8 @@ from .backends import Options, candidates
 from .capability import ASSUMED_FPS, choose_model
 from .checkpoints.load import parts_of
 from .clipspec import ColorimetryReader, plane_format
-from .colour import PlaneFormat
 from .errors import ParagonSR2Error
+from .program.colour import PlaneFormat
 from .temporal import MOST_FRAMES
 from .upscaler import Upscaler, in_lanes, log_once
 from .weights import find_model

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backends.base import Plane
-from .colour import PlaneFormat
+from .program.colour import PlaneFormat
 
 TAP = 0.2
 """The a above: what is left of the frame before."""

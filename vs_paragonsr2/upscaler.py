@@ -13,10 +13,10 @@ import vapoursynth as vs
 from .backends import Options, Request, load_backend
 from .backends.base import Plane
 from .clipspec import ColorimetryReader, whole_property
-from .colour import ClipSpec, Colorimetry, PlaneFormat
 from .errors import ParagonSR2Error
 from .frames import new_frame, planes_of, with_properties
 from .lateness import Lateness, remedy
+from .program.colour import ClipSpec, Colorimetry, PlaneFormat
 from .repeats import Repeats
 from .sessions import SESSIONS, AnySession
 from .temporal import averages, begins_scene

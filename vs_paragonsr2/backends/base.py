@@ -9,8 +9,8 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from ..colour import ClipSpec
 from ..errors import ParagonSR2Error
+from ..program.colour import ClipSpec
 from ..weights import Model
 
 Plane = NDArray[np.generic]

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..colour import PlaneFormat
 from ..errors import ParagonSR2Error
+from ..program.colour import PlaneFormat
 from .devices import UNDISTURBED, DeviceMemoryError
 from .modules import ProgramModule, input_formats, narrow, seam_dtype, widen
 from .planes import padded_shapes

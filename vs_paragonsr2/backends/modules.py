@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..colour import ClipSpec, PlaneFormat
 from ..errors import ParagonSR2Error
+from ..program.colour import ClipSpec, PlaneFormat
 from ..program.fold import fold
 from ..program.geometry import halo, place
 from ..program.graph import Program

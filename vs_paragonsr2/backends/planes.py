@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..colour import ClipSpec, PlaneFormat
-from ..tiling import tile_places
+from ..program.colour import ClipSpec, PlaneFormat
+from ..program.tiling import tile_places
 from .base import Plane
 
 type Slices = tuple[slice, slice]
@@ -71,9 +71,9 @@ class Layout:
 
     Args:
         spec: of the frame.
-        size: (rows, columns) of a tile, as :func:`~..tiling.tile_size` has it.
+        size: (rows, columns) of a tile, as :func:`~..program.tiling.tile_size` has it.
         halo: luma samples (rows, columns) about a tile.
-        align: of which the tiles' places are multiples, as :func:`~..tiling.tile_places` has it.
+        align: of which the tiles' places are multiples, as :func:`~..program.tiling.tile_places` has it.
     """
 
     def __init__(self, spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int], align: tuple[int, int] = (1, 1)) -> None:

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..colour import (
+from ..errors import ParagonSR2Error
+from ..network import Network, load_network
+from ..program.colour import (
     ClipSpec,
     Resampler,
     chroma_downsampler,
@@ -22,9 +24,7 @@ from ..colour import (
     siting_offsets,
     yuv_to_rgb,
 )
-from ..errors import ParagonSR2Error
-from ..network import Network, load_network
-from ..tiling import Upsampler, border
+from ..program.tiling import Upsampler, border
 from ..weights import Model
 from .base import Plane, Request, Session, check_scale
 from .devices import device_name as device_name

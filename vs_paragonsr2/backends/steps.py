@@ -7,28 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..colour import Array
 from ..errors import ParagonSR2Error
+from ..program import operations as op
+from ..program.colour import Array
 from ..program.geometry import Geometry
-from ..program.operations import (
-    Activation,
-    Affine,
-    ChannelAttention,
-    Channels,
-    Concatenation,
-    Convolution,
-    Margin,
-    Operation,
-    Planes,
-    Product,
-    Resample,
-    RMSNorm,
-    Round,
-    Shuffle,
-    Softmax,
-    Sum,
-    WindowAttention,
-)
+from ..program.operations import Margin, Operation
 
 
 def _cut(x: Tensor, cut: Margin) -> Tensor:
@@ -78,7 +61,7 @@ class Step(nn.Module):
 class PlanesStep(Step):
     """The planes of an operation in one tensor, their edges repeated; it is given all of them."""
 
-    def __init__(self, operation: Planes, geometry: Geometry, dtype: torch.dtype) -> None:
+    def __init__(self, operation: op.Planes, geometry: Geometry, dtype: torch.dtype) -> None:
         super().__init__(operation, geometry, dtype)
         self.indices = operation.indices
         self.sides = geometry.repeated(operation)
@@ -91,7 +74,7 @@ class _Affine(Step):
     zero: Tensor
     unit: Tensor
 
-    def make(self, operation: Affine) -> None:  # type: ignore[override]
+    def make(self, operation: op.Affine) -> None:  # type: ignore[override]
         self.keep("zero", operation.zero[:, None, None])
         self.keep("unit", operation.unit[:, None, None])
 
@@ -104,7 +87,7 @@ class _Resample(Step):
     last: Tensor
     bias: Tensor | None
 
-    def make(self, operation: Resample) -> None:  # type: ignore[override]
+    def make(self, operation: op.Resample) -> None:  # type: ignore[override]
         filter_ = operation.filter
         (rows, columns), height, (step_y, step_x) = filter_.phases, filter_.taps[0], filter_.step
         if filter_.is_separated:
@@ -132,7 +115,7 @@ class _Convolution(Step):
     weight: Tensor
     bias: Tensor | None
 
-    def make(self, operation: Convolution) -> None:  # type: ignore[override]
+    def make(self, operation: op.Convolution) -> None:  # type: ignore[override]
         self.keep("weight", operation.weight)
         self.keep("bias", operation.bias)
         top, left, bottom, right = (max(-side, 0) for side in self.cuts[0])
@@ -147,7 +130,7 @@ class _Convolution(Step):
 
 
 class _Activation(Step):
-    def make(self, operation: Activation) -> None:  # type: ignore[override]
+    def make(self, operation: op.Activation) -> None:  # type: ignore[override]
         self.kind, self.slope = operation.kind, operation.slope
 
     def compute(self, x: Tensor) -> Tensor:  # type: ignore[override]
@@ -163,7 +146,7 @@ class _Activation(Step):
 
 
 class _Product(Step):
-    def make(self, operation: Product) -> None:  # type: ignore[override]
+    def make(self, operation: op.Product) -> None:  # type: ignore[override]
         self.limit = operation.limit
         self.wide = torch.promote_types(self.dtype, torch.float32)
 
@@ -187,7 +170,7 @@ class _Concatenation(Step):
 
 
 class _Channels(Step):
-    def make(self, operation: Channels) -> None:  # type: ignore[override]
+    def make(self, operation: op.Channels) -> None:  # type: ignore[override]
         self.first, self.end = operation.start, operation.start + operation.count
 
     def compute(self, x: Tensor) -> Tensor:  # type: ignore[override]
@@ -195,7 +178,7 @@ class _Channels(Step):
 
 
 class _Shuffle(Step):
-    def make(self, operation: Shuffle) -> None:  # type: ignore[override]
+    def make(self, operation: op.Shuffle) -> None:  # type: ignore[override]
         self.factor = operation.factor
 
     def compute(self, x: Tensor) -> Tensor:  # type: ignore[override]
@@ -210,7 +193,7 @@ class _Shuffle(Step):
 class RoundStep(Step):
     """The end of a program, where its integers are rounded."""
 
-    def make(self, operation: Round) -> None:  # type: ignore[override]
+    def make(self, operation: op.Round) -> None:  # type: ignore[override]
         self.peak = operation.peak
 
     def compute(self, x: Tensor) -> Tensor:  # type: ignore[override]
@@ -221,7 +204,7 @@ class _RMSNorm(Step):
     scale: Tensor
     bias: Tensor
 
-    def make(self, operation: RMSNorm) -> None:  # type: ignore[override]
+    def make(self, operation: op.RMSNorm) -> None:  # type: ignore[override]
         self.keep("scale", operation.scale[:, None, None])
         self.keep("bias", operation.bias[:, None, None])
         self.wide = torch.promote_types(self.dtype, torch.float32)
@@ -243,7 +226,7 @@ class _WindowAttention(Step):
     proj: Tensor
     proj_bias: Tensor
 
-    def make(self, operation: WindowAttention) -> None:  # type: ignore[override]
+    def make(self, operation: op.WindowAttention) -> None:  # type: ignore[override]
         for name in ("qkv", "qkv_bias", "proj", "proj_bias"):
             self.keep(name, getattr(operation, name))
         self.side, self.shift, self.heads = operation.side, operation.shift, operation.heads
@@ -270,7 +253,7 @@ class _ChannelAttention(Step):
     expand: Tensor
     gain: Tensor
 
-    def make(self, operation: ChannelAttention) -> None:  # type: ignore[override]
+    def make(self, operation: op.ChannelAttention) -> None:  # type: ignore[override]
         for name in ("reduce", "expand", "gain"):
             self.keep(name, getattr(operation, name))
 
@@ -280,21 +263,21 @@ class _ChannelAttention(Step):
 
 
 _STEPS: dict[type[Operation], type[Step]] = {
-    Planes: PlanesStep,
-    Affine: _Affine,
-    Resample: _Resample,
-    Convolution: _Convolution,
-    Activation: _Activation,
-    Product: _Product,
-    Sum: _Sum,
-    Concatenation: _Concatenation,
-    Channels: _Channels,
-    Shuffle: _Shuffle,
-    Round: RoundStep,
-    RMSNorm: _RMSNorm,
-    Softmax: _Softmax,
-    WindowAttention: _WindowAttention,
-    ChannelAttention: _ChannelAttention,
+    op.Planes: PlanesStep,
+    op.Affine: _Affine,
+    op.Resample: _Resample,
+    op.Convolution: _Convolution,
+    op.Activation: _Activation,
+    op.Product: _Product,
+    op.Sum: _Sum,
+    op.Concatenation: _Concatenation,
+    op.Channels: _Channels,
+    op.Shuffle: _Shuffle,
+    op.Round: RoundStep,
+    op.RMSNorm: _RMSNorm,
+    op.Softmax: _Softmax,
+    op.WindowAttention: _WindowAttention,
+    op.ChannelAttention: _ChannelAttention,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..colour import ClipSpec
+from ..program.colour import ClipSpec
 from .base import NonFiniteError, Plane, Session
 
 type AnySession = Session[Any]

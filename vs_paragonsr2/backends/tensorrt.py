@@ -14,7 +14,7 @@ import torch
 from ..cache import entry_path, keep, load_kept, load_or_make
 from ..checkpoints.load import parts_of
 from ..errors import ParagonSR2Error
-from ..tiling import tile_spec
+from ..program.tiling import tile_spec
 from .base import Request, check_scale
 from .devices import device_name as device_name
 from .devices import driver_version, lane_on, memory_errors, torch_devices

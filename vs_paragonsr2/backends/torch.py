@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.load import parts_of
-from ..colour import ClipSpec
 from ..errors import ParagonSR2Error
+from ..program.colour import ClipSpec
 from ..program.fold import fold
 from ..program.graph import Program
 from ..program.parts import NetworkParts
-from ..tiling import tile_size, tile_spec, unit
+from ..program.tiling import tile_size, tile_spec, unit
 from .base import Request, check_scale
 from .devices import CUDALane, is_lost, is_out_of_memory, lane_on, memory_errors, torch_devices
 from .devices import device_name as device_name

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from ..checkpoints import load_checkpoint
 from ..clipspec import ColorimetryReader, plane_format
-from ..colour import ClipSpec
 from ..errors import ParagonSR2Error
+from ..program.colour import ClipSpec
 from ..program.explain import Row, cost, explain
 from ..program.fold import fold
 from ..program.geometry import halo

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ..errors import ParagonSR2Error
-from ..tiling import Upsampler
+from ..program.tiling import Upsampler
 from ..training.data import Pair, read_pairs
 from ..training.shards import SUFFIXES, reduce_bicubic
 from .figures import Measured, compare_pictures

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from ..backends.reference import ReferenceSession
-from ..colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from ..errors import ParagonSR2Error
 from ..metrics import Picture
 from ..network import Network, load_network
 from ..network.magic_kernel import MagicKernelBase
-from ..tiling import Upsampler
+from ..program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
+from ..program.tiling import Upsampler
 from ..weights import find_model
 
 ONNX_RADIUS = 16

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..clipspec import ColorimetryReader
-from ..colour import Colorimetry, Matrix, PlaneFormat, Range, Siting
 from ..errors import ParagonSR2Error
 from ..frames import planes_of
 from ..metrics import Picture, crop_both
-from ..tiling import Upsampler
+from ..program.colour import Colorimetry, Matrix, PlaneFormat, Range, Siting
+from ..program.tiling import Upsampler
 from ..training.degradations import REPRODUCIBLE_X264
 from .figures import Figures, Measured, compare_luma, one_frame, ssimulacra2
 from .upscalers import open_session

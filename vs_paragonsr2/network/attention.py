@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..program.operations import Operation, WindowAttention
-from .weights import Shapes, Tensors, layer
+from .folding import Shapes, Tensors, layer
 
 HEADS = 4
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ..colour import Array
 from ..errors import ParagonSR2Error
+from ..program.colour import Array
 from ..program.operations import Operation
 from ..program.parts import Layer, NetworkParts, Taps
+from .folding import Shapes, Tensors, convolved, layer, prefixed, under
 from .legacy import DEFAULT_ALPHA as LEGACY_ALPHA
 from .legacy import VARIANTS as LEGACY_VARIANTS
 from .legacy import Legacy
@@ -16,7 +17,6 @@ from .pro import VARIANT as PRO
 from .realtime import VARIANT as REALTIME
 from .stream import VARIANT as STREAM
 from .variant import SCALES, Variant
-from .weights import Shapes, Tensors, convolved, layer, prefixed, under
 
 VARIANTS: dict[str, Variant] = {variant.name: variant for variant in (REALTIME, STREAM, PHOTO, PRO)}
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from ..program.operations import Operation
-from .weights import Shapes, Tensors
+from .folding import Shapes, Tensors
 
 SCALES = (2, 3, 4, 8)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..colour import Array
+from .colour import Array
 from .operation import Operation
 
 

@@ -8,12 +8,12 @@ processor's cache asks for. There is no recursion in it: a row depends on the ro
 from collections.abc import Iterator, Sequence
 from math import ceil, lcm
 
-from ..colour import ClipSpec
 from ..errors import ParagonSR2Error
-from ..tiling import unit
+from .colour import ClipSpec
 from .geometry import Geometry, place, surroundings
 from .graph import Program
 from .operations import NO_MARGIN, Keep, Operation
+from .tiling import unit
 
 AGAIN_SHARE = 4
 """The head computes rows again where they are no more than one in so many: to put kept rows before a band is to copy all of it.

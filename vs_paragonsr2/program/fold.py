@@ -20,7 +20,8 @@ from itertools import product
 
 import numpy as np
 
-from ..colour import (
+from ..errors import ParagonSR2Error
+from .colour import (
     Array,
     ClipSpec,
     PlaneFormat,
@@ -31,11 +32,10 @@ from ..colour import (
     siting_offsets,
     yuv_to_rgb,
 )
-from ..errors import ParagonSR2Error
-from ..polyphase import IDENTITY, PlaneFilter, Polyphase, downsampling, fir, nearest, plane_filter, upsampling
 from .graph import Program
 from .operations import Affine, Concatenation, Convolution, Operation, Planes, Resample, Round, Shuffle, Sum
 from .parts import Layer, NetworkParts
+from .polyphase import IDENTITY, PlaneFilter, Polyphase, downsampling, fir, nearest, plane_filter, upsampling
 from .tails import Tail, fold_tail
 
 type Scale = tuple[float, float]

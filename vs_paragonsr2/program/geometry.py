@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, lcm
 
-from ..colour import ClipSpec
-from ..tiling import unit
+from .colour import ClipSpec
 from .graph import Program
 from .operations import NO_MARGIN, Keep, Margin, Operation, Planes, Shuffle
+from .tiling import unit
 
 type Sides = tuple[int, int]
 """Two numbers, of the rows and of the columns."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from ..colour import ClipSpec
+from .colour import ClipSpec
 from .operations import Operation, Planes
 
 
@@ -16,6 +16,10 @@ class Program:
     """Of the picture, or of the part of one, that it is for."""
     outputs: tuple[Operation, ...]
     """Planes of the target that have one size together, (planes, rows, columns) each, in the order of the planes."""
+
+    def __deepcopy__(self, memo: object) -> "Program":
+        """Itself, since it never changes."""
+        return self
 
     @cached_property
     def operations(self) -> tuple[Operation, ...]:

@@ -13,8 +13,6 @@ from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
-
 
 class Margin(NamedTuple):
     """How far a value reaches beyond the picture on each side, in samples of its own grid; negative where it falls short."""
@@ -58,6 +56,10 @@ class Operation:
         # Settled while the sources are at hand: asked for at the end of a deep network, each would be as deep a recursion.
         _ = self.channels, self.density, self.holds_samples
 
+    def __deepcopy__(self, memo: object) -> "Operation":
+        """Itself, since it never changes."""
+        return self
+
     @property
     def source(self) -> "Operation":
         """The first of its sources."""
@@ -95,11 +97,6 @@ class Operation:
     def multiply_adds(self) -> int:
         """For one sample of the result's grid, all channels together; element-wise arithmetic is not counted."""
         return 0
-
-    @property
-    def weights(self) -> int:
-        """How many numbers it holds."""
-        return sum(value.size for value in vars(self).values() if isinstance(value, np.ndarray))
 
     def describe(self) -> str:
         """What it is, beside its name, in a few words."""

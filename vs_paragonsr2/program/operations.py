@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from ..colour import Array, PlaneFormat
-from ..polyphase import PlaneFilter
 from .attention import ChannelAttention, RMSNorm, Softmax, WindowAttention
+from .colour import Array, PlaneFormat
 from .operation import NO_MARGIN, Density, Margin, Operation
+from .polyphase import PlaneFilter
 
 __all__ = [
     "NO_MARGIN",
@@ -116,10 +116,6 @@ class Resample(Operation):
             return self.channels * down * across
         terms = len(self.filter.vertical)
         return self.source.channels * rows * terms * (self.filter.step[1] * down + columns * across)
-
-    @property
-    def weights(self) -> int:
-        return self.filter.vertical.size + self.filter.horizontal.size
 
     def describe(self) -> str:
         (rows, columns), (down, across) = self.filter.phases, self.filter.taps
@@ -272,15 +268,12 @@ class Round(Operation):
 class Keep(Operation):
     """The rows that the band above has left, and then the source's: the same value, of which a band makes its own rows alone.
 
-    ``geometry.place`` says how many rows that is.
+    :meth:`.geometry.Geometry.kept` says how many rows that is.
     """
 
     def needs(self, margin: Margin) -> Margin:
         # As many rows as a band has, the lowest ones: those above them were the lowest ones of the bands before.
         return margin._replace(top=-margin.bottom)
-
-    def gives(self, margin: Margin) -> Margin:
-        return margin
 
 
 def _through(margin: Margin, first: tuple[int, int], taps: tuple[int, int], step: tuple[int, int]) -> Margin:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..colour import Array
+from .colour import Array
 from .operations import Operation
 
 type Taps = tuple[Array, Array]

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..colour import Array
-from ..polyphase import Polyphase
+from .colour import Array
 from .operations import Convolution, Operation
 from .parts import NetworkParts
+from .polyphase import Polyphase
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,7 @@ import yaml
 
 from ..errors import ParagonSR2Error
 from ..network import ParagonSR2
+from .degradation_config import Degradation, check_degradation
 from .losses import LOSSES
 from .parsing import build
 
@@ -40,39 +41,6 @@ class NetworkOptions:
             return ParagonSR2(self.type.removeprefix(PREFIX), self.scale or scale, **arguments)
         except ValueError as error:
             raise ParagonSR2Error(f"network_g: {error}") from error
-
-
-@dataclass(kw_only=True)
-class Codec:
-    """One entry of ``datasets.train.degradation.codecs``, by the name that FFmpeg's encoder has."""
-
-    NAMES: ClassVar[tuple[str, ...]] = ("libx264", "mpeg2video", "mjpeg")
-    type: str
-    quality: list[float]
-    """Least and greatest: CRF for libx264 (0 to 51), quantiser for the others (2 to 31)."""
-    weight: float = 1.0
-    """Share of the degraded sequences, relative to the other entries."""
-
-
-@dataclass(kw_only=True)
-class Degradation:
-    """``datasets.train.degradation``, ours: what compressed sources look like (see ``degradations.py``)."""
-
-    codecs: list[Codec]
-    clean_prob: float = 0.15
-    """Share of patches that are left as they are."""
-    frames: int = 6
-    """Of a sequence, one of which is used."""
-    frame_size: int = 96
-    """Side of a frame in low-resolution pixels; times ``scale``, it has to fit into the pictures, with room for motion."""
-    resize_prob: float = 0.3
-    """Share of sequences that were resized before, by Lanczos."""
-    resize_range: list[float] = field(default_factory=lambda: [0.7, 1.5])
-    """Least and greatest size of the earlier picture, relative to the frame."""
-    pool_size: int = 384
-    """Samples from which batches draw."""
-    refresh: int = 2
-    """Samples that are made anew for each step."""
 
 
 @dataclass(kw_only=True)
@@ -272,39 +240,6 @@ def _check_values(config: TrainingConfig) -> None:
         if not 0 <= (share := getattr(data, key)) <= 1:
             raise ParagonSR2Error(f"datasets.train.{key} is {share}: expected 0 to 1")
     if data.degradation:
-        _check_degradation(data.degradation, data.lq_size)
+        check_degradation(data.degradation, data.lq_size)
     if config.network_g.scale not in (None, config.scale):
         raise ParagonSR2Error(f"network_g.scale is {config.network_g.scale}: expected the file's scale, {config.scale}, or none")
-
-
-def _check_degradation(options: Degradation, lq_size: int) -> None:
-    """The same for the degradation."""
-    place = "datasets.train.degradation"
-    for key, value, right in (
-        ("clean_prob", options.clean_prob, 0 <= options.clean_prob <= 1),
-        ("resize_prob", options.resize_prob, 0 <= options.resize_prob <= 1),
-    ):
-        if not right:
-            raise ParagonSR2Error(f"{place}.{key} is {value}: expected 0 to 1")
-    for key, number in (("frames", options.frames), ("pool_size", options.pool_size), ("refresh", options.refresh)):
-        if number < 1:
-            raise ParagonSR2Error(f"{place}.{key} is {number}: expected 1 or more")
-    if options.frame_size < max(16, lq_size) or options.frame_size % 4:
-        raise ParagonSR2Error(f"{place}.frame_size is {options.frame_size}: expected a multiple of 4, from {max(16, lq_size)} up")
-    if not _is_span(options.resize_range, 0.25, 4):
-        raise ParagonSR2Error(f"{place}.resize_range is {options.resize_range}: expected two rising numbers from 0.25 to 4")
-    if not options.codecs:
-        raise ParagonSR2Error(f"{place}.codecs is empty: expected at least one codec")
-    for i, codec in enumerate(options.codecs):
-        least, most = (0, 51) if codec.type == "libx264" else (2, 31)
-        if not _is_span(codec.quality, least, most):
-            raise ParagonSR2Error(
-                f"{place}.codecs[{i}].quality is {codec.quality}: expected two rising numbers from {least} to {most}"
-            )
-        if not 0 < codec.weight < float("inf"):
-            raise ParagonSR2Error(f"{place}.codecs[{i}].weight is {codec.weight}: expected a number above 0")
-
-
-def _is_span(values: list[float], least: float, most: float) -> bool:
-    """Whether the values are two, in their order, and inside."""
-    return len(values) == 2 and least <= values[0] <= values[1] <= most

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..colour import (
+from ..program.colour import (
     Colorimetry,
     Matrix,
     PlaneFormat,
@@ -28,7 +28,7 @@ from ..colour import (
     siting_offsets,
     yuv_to_rgb,
 )
-from .config import Codec, Degradation
+from .degradation_config import Codec, Degradation
 from .shards import Picture, Tile, Tiles
 
 REPRODUCIBLE_X264 = {"x264-params": "asm=SSE2"}

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..network import ParagonSR2
 from ..network.realtime.block import NanoBlock
 from ..network.stream.block import StreamBlock
-from ..polyphase import IDENTITY
+from ..program.polyphase import IDENTITY
 from ..program.tails import behind_shuffle, tail_product
 
 DILATION = 3

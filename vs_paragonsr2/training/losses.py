@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..colour import Matrix, rgb_to_yuv
+from ..program.colour import Matrix, rgb_to_yuv
 
 HUBER_DELTA = 0.1
 """Of 0..1."""

@@ -15,14 +15,14 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from ...checkpoints.load import parts_of
-from ...colour import ClipSpec, PlaneFormat
 from ...errors import ParagonSR2Error
 from ...program.bands import band_rows, in_bands, longest_reach, place_band, priming
+from ...program.colour import ClipSpec, PlaneFormat
 from ...program.fold import fold
 from ...program.geometry import Geometry, halo, place
 from ...program.graph import Program
 from ...program.operations import Margin
-from ...tiling import check_side, tile_spec, unit
+from ...program.tiling import check_side, tile_spec, unit
 from ...weights import Model, sees_whole_picture
 from ..base import NonFiniteError, Options, Plane, Request, Session, check_scale
 from ..planes import input_ratios, place_cells, plane_ratios, plane_shapes, replicate

@@ -10,8 +10,8 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset15 as opset
 
-from ...colour import PlaneFormat
 from ...errors import ParagonSR2Error
+from ...program.colour import PlaneFormat
 from ...program.geometry import Geometry, Sides
 from ...program.graph import Program
 from ...program.operations import (
@@ -86,7 +86,6 @@ class _Lowering:
             rows, columns = operation.ratios
             formats |= dict.fromkeys(operation.indices, (operation.format, (height // rows, width // columns)))
         for index in range(len(spec.inputs) * len(spec.source.shapes)):
-            # The path of averages alone does not read the frame's chroma, and so on: what nobody reads comes all the same.
             fmt, shape = formats[index]
             parameter = opset.parameter([1, 1, *shape], _seam_type(fmt))
             self.parameters.append(parameter)

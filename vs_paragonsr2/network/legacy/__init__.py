@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...program.operations import Activation, Channels, Concatenation, Operation, Product, Shuffle, Sum
+from ..folding import Shapes, Tensors, convolve, convolved, layer, prefixed, under
 from ..realtime import VARIANT as REALTIME
 from ..stream import VARIANT as STREAM
 from ..stream import gated
-from ..weights import Shapes, Tensors, convolve, convolved, layer, prefixed, under
 
 VERSIONS = (7, 8)
 

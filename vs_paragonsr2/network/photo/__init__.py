@@ -2,8 +2,8 @@
 
 from ...program.operations import Activation, Operation, Sum
 from ..attention import WINDOW, attended, attention_shapes
+from ..folding import Shapes, Tensors, convolved, layer, layer_scale, normalised, rms_norm, scaled
 from ..variant import Variant
-from ..weights import Shapes, Tensors, convolved, layer, layer_scale, normalised, rms_norm, scaled
 
 
 def _shapes(channels: int, attention: bool, with_layer_scale: bool) -> Shapes:

@@ -1,11 +1,11 @@
 """Pro: a normalised inverted bottleneck, channel attention, window attention and a dictionary of tokens."""
 
-from ...colour import Array
+from ...program.colour import Array
 from ...program.operations import ChannelAttention, Operation, Softmax, Sum
 from ..attention import WINDOW, attended, attention_shapes
+from ..folding import Shapes, Tensors, convolve, layer, layer_scale, normalised, rms_norm
 from ..photo import bottleneck
 from ..variant import Variant
-from ..weights import Shapes, Tensors, convolve, layer, layer_scale, normalised, rms_norm
 
 REDUCTION = 16
 """Channels for one of channel attention's hidden layer."""

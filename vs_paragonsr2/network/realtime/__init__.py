@@ -1,8 +1,8 @@
 """Realtime (Nano): an inverted bottleneck with GELU."""
 
 from ...program.operations import Activation, Operation, Sum
+from ..folding import Shapes, Tensors, convolved, layer, layer_scale, scaled
 from ..variant import Variant
-from ..weights import Shapes, Tensors, convolved, layer, layer_scale, scaled
 
 
 def _shapes(channels: int, attention: bool, with_layer_scale: bool) -> Shapes:

@@ -1,9 +1,9 @@
 """Stream (Tiny): two depthwise scales, fused, then a product of two halves as the nonlinearity."""
 
-from ...colour import Array
+from ...program.colour import Array
 from ...program.operations import Operation, Product, Sum
+from ..folding import Shapes, Tensors, convolve, convolved, layer, layer_scale, scaled
 from ..variant import Variant
-from ..weights import Shapes, Tensors, convolve, convolved, layer, layer_scale, scaled
 
 PRODUCT_LIMIT = 65504.0
 """What products are clamped to: float16's largest number."""

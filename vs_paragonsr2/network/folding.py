@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..colour import Array
+from ..program.colour import Array
 from ..program.operations import Convolution, Operation, RMSNorm
 
 type Tensors = Mapping[str, Array]

@@ -4,8 +4,8 @@ from dataclasses import replace
 from math import gcd, lcm
 from typing import Any, Protocol
 
+from ..errors import ParagonSR2Error
 from .colour import ClipSpec, PlaneFormat
-from .errors import ParagonSR2Error
 
 
 class Upsampler(Protocol):
