@@ -155,7 +155,7 @@ def test_a_session_is_freed_when_no_clip_uses_it_and_room_is_needed(monkeypatch:
         opened.append(weakref.ref(session))
         return session
 
-    monkeypatch.setattr("vs_paragonsr2.filter.SESSIONS", SessionCache(build, max_sessions=1))
+    monkeypatch.setattr("vs_paragonsr2.upscaler.SESSIONS", SessionCache(build, max_sessions=1))
     clip = clip_of(noise(2), vs.YUV420P8, _Matrix=6)
     one, other = (upscale(clip, golden("realtime_x2"), backend="openvino", num_streams=streams) for streams in (1, 2))
     gc.collect()
