@@ -153,3 +153,18 @@ def test_a_disk_that_is_full_makes_once_and_keeps_nothing(folder: Path, monkeypa
     assert get("a")
     assert len(calls) == 1
     assert not [path for path in folder.iterdir() if path.suffix != ".lock"]
+
+
+def test_only_code_that_decides_an_entry_is_in_its_name(tmp_path: Path) -> None:
+    for name in ("program/fold.py", "cli/doctor.py", "training/trainer.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("1")
+    before = cache.digest_of(tmp_path)
+    (tmp_path / "cli/doctor.py").write_text("2")
+    (tmp_path / "training/trainer.py").unlink()
+    assert cache.digest_of(tmp_path) == before
+    (tmp_path / "program/fold.py").write_text("2")
+    changed = cache.digest_of(tmp_path)
+    assert changed != before
+    (tmp_path / "program/fold.py").rename(tmp_path / "program/folded.py")
+    assert cache.digest_of(tmp_path) not in (before, changed)

@@ -36,13 +36,23 @@ def cache_folder() -> Path:
     return Path(os.environ.get(FOLDER_VARIABLE) or platformdirs.user_cache_dir("vs_paragonsr2", appauthor=False))
 
 
+UNDECIDING = ("cli", "evaluation", "training")
+"""Folders of the package that have no part in what an entry holds."""
+
+
 @cache
 def sources_digest() -> str:
     """Of all the package's code that can decide what an entry holds: after an upgrade nothing old is taken."""
+    return digest_of(Path(__file__).parent)
+
+
+def digest_of(package: Path) -> str:
+    """Of the code in a package's folder, ``UNDECIDING`` apart."""
     digest = hashlib.sha256()
-    package = Path(__file__).parent
     for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        name = path.relative_to(package)
+        if name.parts[0] not in UNDECIDING:
+            digest.update(name.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
