@@ -156,11 +156,11 @@ def test_a_disk_that_is_full_makes_once_and_keeps_nothing(folder: Path, monkeypa
 
 
 def test_only_code_that_decides_an_entry_is_in_its_name(tmp_path: Path) -> None:
-    for name in ("program/fold.py", "cli/doctor.py", "training/trainer.py"):
+    for name in ("program/fold.py", "evaluation/report.py", "training/trainer.py"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("1")
     before = cache.digest_of(tmp_path)
-    (tmp_path / "cli/doctor.py").write_text("2")
+    (tmp_path / "evaluation/report.py").write_text("2")
     (tmp_path / "training/trainer.py").unlink()
     assert cache.digest_of(tmp_path) == before
     (tmp_path / "program/fold.py").write_text("2")

@@ -13,13 +13,14 @@ from vs_paragonsr2.program.explain import cost, explain
 from vs_paragonsr2.program.fold import fold
 from vs_paragonsr2.program.geometry import halo
 
-PAGE = Path(__file__).parents[1] / "docs/programs.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/programs.md"
 COMMAND = re.compile(r"```\n\$ vs-paragonsr2 (explain[^\n]*)\n(.*?)```", re.DOTALL)
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "vs_paragonsr2.cli", *arguments]
-    return subprocess.run(line, env={**os.environ, "COLUMNS": "120"}, capture_output=True, text=True, check=False)
+    return subprocess.run(line, env={**os.environ, "COLUMNS": "120"}, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
 @pytest.mark.parametrize("shown", COMMAND.findall(PAGE.read_text(encoding="utf-8")), ids=lambda shown: shown[0])
@@ -81,7 +82,9 @@ def test_chroma_costs_less_where_there_is_less_of_it() -> None:
         (["--size", "1080p"], "--size is '1080p': expected WIDTHxHEIGHT, as 1920x1080"),
         (["--model", "nope"], "model is 'nope': expected a shipped model"),
         (["--output-format", "RGB24"], "target is RGB: expected the source's colour family, YUV"),
-        (["--matrix", "3"], "matrix is '3': expected one of"),
+        (["--matrix", "3"], "matrix is 3: expected one of"),
+        (["--scale", "3"], "scale is 3: the model 'realtime' has 2, 4"),
+        (["--model", "tests/golden/realtime_x2.safetensors", "--scale", "4"], "--scale is 4: the checkpoint's own is 2"),
     ],
 )
 def test_errors_say_what_would_be_right(arguments: list[str], words: str) -> None:

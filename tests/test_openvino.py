@@ -178,6 +178,18 @@ def test_what_openvino_does_not_take_falls_back() -> None:
     assert equal(planes_at(upscale(clip, model, device="cpu")), planes_at(upscale(clip, model, backend="reference")))
 
 
+def test_what_cannot_be_folded_falls_back(tmp_path: Path) -> None:
+    """A base path whose filters differ between R, G and B, which no training makes."""
+    network = load_network(MODEL)
+    network.base.blur.h.weight.data[1] *= 1.01  # type: ignore[union-attr]
+    save_checkpoint(network, tmp_path / "a.safetensors")  # type: ignore[arg-type]
+    clip = clip_of(noise(1), vs.YUV420P8)
+    with pytest.raises(vs.Error, match=r"a.safetensors: the base path's filters differ between R, G and B"):
+        upscale(clip, tmp_path / "a.safetensors", backend="openvino")
+    by_itself, plain = (upscale(clip, tmp_path / "a.safetensors", backend=name, device="cpu") for name in (None, "reference"))
+    assert equal(planes_at(by_itself), planes_at(plain))
+
+
 def test_a_backend_that_breaks_falls_back_and_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """A double of a runtime that is half installed."""
 

@@ -7,7 +7,8 @@ import torch
 from fuzz.files import made, number, numbers, saved, tensor
 from fuzz.verdicts import refused
 
-from vs_paragonsr2.checkpoints import pickled, storages
+from vs_paragonsr2 import ParagonSR2Error
+from vs_paragonsr2.checkpoints import load_checkpoint, pickled, storages
 from vs_paragonsr2.checkpoints.pickled import read_pickled
 
 FOREIGN = "other than tensors .*nothing of it was run. Ask for the state_dict alone, as .safetensors if possible"
@@ -110,7 +111,7 @@ def test_refuses_tensors_of_another_storage_or_of_no_numbers(tmp_path: Path) -> 
 
 
 NESTED = "within themselves, or deeper"
-KEY = "a key that is no string and no small number"
+KEY = "a key that is no short string and no small number"
 
 
 @pytest.mark.parametrize(
@@ -158,3 +159,19 @@ def test_limits_hold_for_all_tensors_and_steps_together(tmp_path: Path, monkeypa
     assert len(read_pickled(made(path, b"(" + b"N" * 96 + b"t"))) == 96
     refused(made(path, b"(" + b"N" * 97 + b"t"), "more than the 100 steps")
     refused(made(path, b"((" + b"N" * 30 + b"tq\1" + b"h\1" * 3 + b"t"), NESTED)
+
+
+def test_long_names_for_one_tensor_do_not_fill_the_memory(tmp_path: Path) -> None:
+    """A tensor that the pickle remembers can be under any number of keys, whose names are put together with those about them."""
+    one = torch.zeros(1)
+    for tree in ({"a" * 60_000: {str(i): one for i in range(1000)}}, {"a": {str(i): one for i in range(30_000)}}):
+        torch.save(tree, tmp_path / "a.pth")
+        with pytest.raises(ParagonSR2Error, match="no short string and no small number|holds more than 20,000 tensors"):
+            load_checkpoint(tmp_path / "a.pth")
+
+
+def test_names_are_harmless_to_a_terminal(tmp_path: Path) -> None:
+    torch.save({"\x1b[2J" + "x" * 100: torch.zeros(1)}, tmp_path / "a.pth")
+    with pytest.raises(ParagonSR2Error, match=r"It has \\x1b\[2Jx+;") as raised:
+        load_checkpoint(tmp_path / "a.pth")
+    assert "\x1b" not in str(raised.value) and "x" * 90 not in str(raised.value)

@@ -227,7 +227,7 @@ def test_errors_say_what_would_be_right() -> None:
 
 @given(st.integers(1, 200), st.integers(0, 220), st.sampled_from([1, 8, 16, 24]))
 def test_sizes_fit_windows(length: int, most: int, window: int) -> None:
-    """Such that :func:`tiles` takes them, and no larger than was asked for."""
+    """Such that :func:`tile_places` takes them, and no larger than was asked for."""
     spec = make_spec(2, (length, 64), "GRAY", "444")
     align = (window, window)
     try:

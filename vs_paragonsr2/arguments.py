@@ -15,6 +15,11 @@ ALPHA_RANGE = "a number from 0 to 100"
 """1 replaces the picture by its low-pass; much more than the few tenths in use would only overflow."""
 
 
+def shown(name: str) -> str:
+    """A stranger's words as they may be shown: short, and harmless to a terminal."""
+    return ascii(name[:80])[1:-1]
+
+
 def is_alpha(value: object) -> bool:
     """Whether a value can be the blend of the base path's low-pass."""
     return _is_within(value, 0, 100)

@@ -36,7 +36,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get(FOLDER_VARIABLE) or platformdirs.user_cache_dir("vs_paragonsr2", appauthor=False))
 
 
-UNDECIDING = ("cli", "evaluation", "training")
+UNDECIDING = ("evaluation", "training")
 """Folders of the package that have no part in what an entry holds."""
 
 

@@ -10,7 +10,7 @@ import vapoursynth as vs
 from .arguments import ALPHA_RANGE, is_alpha, number, whole_number
 from .backends import Options, candidates
 from .capability import ASSUMED_FPS, choose_model
-from .checkpoints.load import parts_of
+from .checkpoints.load import checkpoint_of
 from .clipspec import ColorimetryReader, plane_format
 from .errors import ParagonSR2Error
 from .program.colour import PlaneFormat
@@ -130,7 +130,7 @@ def upscale(
             log_once(f"upscale: model {model!r} ({why})")
         checkpoint = find_model(model, scale)
         # Whatever is wrong with a file is no backend's, and no reason to try the next one.
-        parts_of(checkpoint.path, checkpoint.sha256, wanted.alpha)
+        checkpoint_of(checkpoint.path, checkpoint.sha256, wanted.alpha)
         target_format = source_format if output_format is None else _same_family(output_format, source_format)
         target = _enlarged(plane_format(target_format, clip.width, clip.height, "output_format"), checkpoint.scale)
         upscaler = Upscaler(checkpoint, source, target, target_format, wanted, reader, allow_interlaced, temporal > 0)

@@ -10,7 +10,7 @@ from os import fstat
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..arguments import MAX_CHECKPOINT_BYTES
+from ..arguments import MAX_CHECKPOINT_BYTES, shown
 from ..errors import ParagonSR2Error
 
 MAX_MEMBERS = 10_000
@@ -68,11 +68,6 @@ def read_archive(path: Path) -> dict[str, memoryview]:
 def unsaved(why: str) -> ParagonSR2Error:
     """The error for a file of another form."""
     return ParagonSR2Error(f"truncated, or not written by torch.save of PyTorch 1.6 or later ({why})")
-
-
-def shown(name: str) -> str:
-    """A stranger's words as they may be shown: short, and harmless to a terminal."""
-    return ascii(name[:80])[1:-1]
 
 
 def _whole(path: Path) -> bytes:

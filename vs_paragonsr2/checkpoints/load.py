@@ -9,17 +9,21 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import ALPHA_RANGE, MAX_CHECKPOINT_BYTES, checkpoint_file, is_alpha
+from ..arguments import ALPHA_RANGE, MAX_CHECKPOINT_BYTES, checkpoint_file, is_alpha, shown
 from ..errors import ParagonSR2Error
 from ..network.description import Description, describe
 from ..program.parts import NetworkParts
 from .pickled import read_pickled
+
+MAX_TENSORS = 20_000
+"""The largest network has under two thousand, which training programs keep several times."""
 
 MAX_DEPTH = 4
 """Of dictionaries within each other."""
@@ -76,9 +80,22 @@ def load_checkpoint(path: str | os.PathLike[str], alpha: float | None = None) ->
 
 
 @lru_cache(maxsize=4)
+def checkpoint_of(path: Path, sha256: str, alpha: float | None) -> Checkpoint:
+    """A checkpoint, whose content ``sha256`` stands for, kept for the next script. Raises ParagonSR2Error as its loader does."""
+    return load_checkpoint(path, alpha)
+
+
+@lru_cache(maxsize=4)
 def parts_of(path: Path, sha256: str, alpha: float | None) -> NetworkParts:
-    """The parts of a checkpoint, whose content ``sha256`` stands for, kept for the sessions that differ in the clip alone."""
-    return load_checkpoint(path, alpha).parts
+    """Its parts, kept for the sessions that differ in the clip alone.
+
+    Raises ParagonSR2Error as its loader does, and for what cannot be folded.
+    """
+    checkpoint = checkpoint_of(path, sha256, alpha)
+    try:
+        return checkpoint.parts
+    except ParagonSR2Error as error:
+        raise ParagonSR2Error(f"{path}: {error}") from error
 
 
 @lru_cache(maxsize=64)
@@ -90,7 +107,7 @@ def description_of(path: Path, sha256: str) -> Description:
     """
     if path.suffix != ".safetensors":
         return load_checkpoint(path).description
-    import safetensors  # here, for a machine that has PyTorch alone
+    import safetensors  # here, for a machine that has PyTorch and NumPy alone, as the check of a card wants
 
     try:
         with safetensors.safe_open(path, "numpy") as file:
@@ -108,7 +125,10 @@ def _read(path: Path) -> tuple[dict[str, Numbers], dict[str, str]]:
         tree, metadata = read_pickled(path), {}
     else:
         raise ParagonSR2Error(f"{path}: expected a checkpoint that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
-    return _unwrapped(dict(_flatten(tree))), metadata
+    tensors = dict(islice(_flatten(tree), MAX_TENSORS + 1))
+    if len(tensors) > MAX_TENSORS:
+        raise ParagonSR2Error(f"{path}: holds more than {MAX_TENSORS:,} tensors, and no checkpoint of ours has a tenth of that")
+    return _unwrapped(tensors), metadata
 
 
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
@@ -133,7 +153,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Numbers], dict[str, str]]:
 
 def _array(name: str, entry: Mapping[str, Any]) -> Numbers:
     if entry["dtype"] not in DTYPES:
-        raise ValueError(f"{name} is {entry['dtype']}; expected dense floating-point weights")
+        raise ValueError(f"{shown(name)} is {entry['dtype']}; expected dense floating-point weights")
     array: Numbers = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
     if entry["dtype"] == "BF16":  # the upper half of a float32
         return np.asarray(array.astype(np.uint32) << 16).view(np.float32)
@@ -166,8 +186,8 @@ def _alpha_in(metadata: Mapping[str, str], path: Path) -> float | None:
     try:
         kwargs = json.loads(metadata.get("kwargs", "{}"))
     except (ValueError, RecursionError) as error:
-        shown = metadata["kwargs"][:80]
-        raise ParagonSR2Error(f"{path}: the metadata's kwargs are {shown!r}: expected a JSON object") from error
+        begin = metadata["kwargs"][:80]
+        raise ParagonSR2Error(f"{path}: the metadata's kwargs are {begin!r}: expected a JSON object") from error
     if not isinstance(kwargs, dict):
         raise ParagonSR2Error(f"{path}: the metadata's kwargs are {kwargs!r}: expected a JSON object")
     alpha = kwargs.get("upsampler_alpha")
@@ -182,7 +202,7 @@ def _verified(tensors: Mapping[str, Numbers], description: Description, path: Pa
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or extra:
         found = " and ".join(
-            f"{verb} {len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+            f"{verb} {len(names)} ({', '.join(map(shown, names[:3]))}{', ...' if len(names) > 3 else ''})"
             for verb, names in (("lacks", missing), ("adds", extra))
             if names
         )

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import shown
 from ..errors import ParagonSR2Error
-from .archive import read_archive, shown, unsaved
+from .archive import read_archive, unsaved
 from .storages import STORAGES, Storage, Storages, damaged
 
 MAX_PICKLE_BYTES = 4 * 2**20
@@ -27,6 +28,9 @@ MAX_STEPS = 200_000
 MAX_STRING_BYTES, MAX_INTEGER_BYTES = 64 * 2**10, 16
 MAX_DEPTH = 8
 """Of containers within each other."""
+
+MAX_KEY_LETTERS = 256
+"""Of keys that are text: the names of nested ones are put together, as often as one tensor is under them."""
 
 MAX_KEY = 2**20
 """Of the numbers that are keys of dictionaries: among large ones, a stranger finds many that collide."""
@@ -114,7 +118,7 @@ class _Name:
 
 def _is_key(value: Any) -> bool:
     """Whether a value may be hashed: a tuple can have another twice, that one another twice, and so on."""
-    return type(value) is str or (type(value) is int and 0 <= value < MAX_KEY)
+    return len(value) <= MAX_KEY_LETTERS if type(value) is str else type(value) is int and 0 <= value < MAX_KEY
 
 
 class _Machine:
@@ -210,7 +214,7 @@ class _Machine:
         if not isinstance(self._stack[-1], dict) or len(values) % 2:
             raise damaged("values for no dictionary")
         if not all(_is_key(key) for key in values[::2]):
-            raise damaged("a dictionary has a key that is no string and no small number")
+            raise damaged("a dictionary has a key that is no short string and no small number")
         self._stack[-1].update(zip(values[::2], values[1::2], strict=True))
 
     def _remember(self, opcode: str) -> None:

@@ -36,6 +36,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the table. Raises ParagonSR2Error for what there is not."""
     model = find_model(arguments.model, arguments.scale)
     checkpoint = load_checkpoint(model.path)
+    if arguments.scale not in (None, checkpoint.description.scale):
+        raise ParagonSR2Error(f"--scale is {arguments.scale}: the checkpoint's own is {checkpoint.description.scale}")
     program = fold(checkpoint.parts, clip_spec(checkpoint.description.scale, arguments))
     console = Console()
     rows, columns = halo(program)
@@ -54,7 +56,10 @@ def clip_spec(scale: int, arguments: argparse.Namespace) -> ClipSpec:
     if arguments.output_format:
         target = plane_format(_format("--output-format", arguments.output_format), int(width), int(height))
     reader = ColorimetryReader.for_clip(
-        source, matrix=arguments.matrix, color_range=arguments.color_range, chroma_location=arguments.chroma_location
+        source,
+        matrix=_name_or_number(arguments.matrix),
+        color_range=_name_or_number(arguments.color_range),
+        chroma_location=_name_or_number(arguments.chroma_location),
     )
     enlarged = replace(target, width=source.width * scale, height=source.height * scale)
     return ClipSpec(source, enlarged, reader.read({}), arguments.temporal)
@@ -80,7 +85,16 @@ def _cells(row: Row) -> list[str]:
     products = f"{row.multiply_adds:,.0f}" if row.multiply_adds else ""
     sources = ", ".join(map(str, row.sources))
     density = " x ".join(map(str, row.density))
-    return [str(row.number), row.name, row.what, sources, str(row.channels), density, products, f"{row.bytes_moved:,.0f}", reach]
+    return [str(row.number), row.name, row.what, sources, str(row.channels), density, products, _bytes(row.bytes_moved), reach]
+
+
+def _bytes(value: float) -> str:
+    return f"{value:,.1f}" if value % 1 and value < 10 else f"{value:,.0f}"
+
+
+def _name_or_number(word: str | None) -> str | int | None:
+    """Matrices have names of digits, as 709; what is one digit is a number of H.273."""
+    return int(word) if word is not None and len(word) == 1 and word.isdecimal() else word
 
 
 def _format(option: str, name: str) -> vs.VideoFormat:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from ..arguments import shown
 from ..errors import ParagonSR2Error
 from ..program.colour import Array
 from ..program.operations import Operation
@@ -141,15 +142,15 @@ def describe(shapes: Mapping[str, Sequence[int]], where: object) -> Description:
         ParagonSR2Error: it is none of ours, or one that cannot be used.
     """
     if "conv_in.weight" not in shapes or not any(name.startswith(("base.", "base_upsampler.")) for name in shapes):
-        shown = ", ".join(sorted(shapes)[:3]) or "no tensors at all"
-        raise ParagonSR2Error(f"{where}: not a ParagonSR2 checkpoint. It has {shown}; expected conv_in.weight, base.*, body.*, ...")
+        found = ", ".join(map(shown, sorted(shapes)[:3])) or "no tensors at all"
+        raise ParagonSR2Error(f"{where}: not a ParagonSR2 checkpoint. It has {found}; expected conv_in.weight, base.*, body.*, ...")
     if any(name.startswith("base_upsampler.") for name in shapes):
         return _describe_legacy(shapes, where)
     first = {name.removeprefix("body.0.blocks.0.") for name in shapes if name.startswith("body.0.blocks.0.")}
     variant = next((variant for variant in VARIANTS.values() if variant.recognises(first)), None)
     if variant is None:
-        shown = ", ".join(sorted(first)[:3]) or "nothing"
-        raise ParagonSR2Error(f"{where}: body.0.blocks.0 has {shown}, which is no block of {', '.join(VARIANTS)}")
+        found = ", ".join(map(shown, sorted(first)[:3])) or "nothing"
+        raise ParagonSR2Error(f"{where}: body.0.blocks.0 has {found}, which is no block of {', '.join(VARIANTS)}")
     scale = _scale_of(shapes, "up.0.weight", variant.features, where)
     version = 11 if variant.window or "scale.gamma" in first else 10
     return Description(variant.name, version, scale, any(name.startswith(("attn.", "window_attn.")) for name in first))

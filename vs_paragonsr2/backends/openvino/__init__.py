@@ -86,7 +86,7 @@ def default_precision(device: str, target: PlaneFormat, model: Model) -> str:
 
 
 def open_session(request: Request) -> "OpenVINOSession | SwitchingSession":
-    """Compile the graph, or take it from the disk; in f16 one that f32 replaces where its numbers overflow.
+    """Compile the program; in f16 one that f32 replaces where its numbers overflow.
 
     Raises ParagonSR2Error for an absent device or a bad checkpoint.
     """
