@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ..program.colour import Array
-from ..program.operations import Convolution, Operation, RMSNorm
+from ..program.operations import Activation, Convolution, Operation, RMSNorm, Sum
 
 type Tensors = Mapping[str, Array]
 """A checkpoint's tensors by name, float64."""
@@ -57,6 +57,16 @@ def scaled(x: Operation, tensors: Tensors, name: str, scale: str) -> Convolution
     if gamma is None:
         return convolve(x, weight, bias)
     return convolve(x, weight * gamma.reshape(-1, 1, 1, 1), bias * gamma.flatten())
+
+
+def bottleneck(x: Operation, inner: Operation, tensors: Tensors, scale: str) -> Sum:
+    """x + scale(conv2(gelu(dw(conv1(inner))))), the inverted bottleneck of three variants.
+
+    conv1 and dw stay two layers: of Realtime, one 3x3 convolution in their place would cost 4,608 multiply-adds a pixel, not 800.
+    (Measured on one core with AVX-512, OpenVINO, F = 16: 83 against 20 ns a pixel in float32, 43 against 14 in bfloat16.)
+    """
+    hidden = convolved(convolved(inner, tensors, "conv1"), tensors, "dw")
+    return Sum(sources=(x, scaled(Activation(sources=(hidden,), kind="gelu"), tensors, "conv2", scale)))
 
 
 def normalised(x: Operation, tensors: Tensors, name: str) -> RMSNorm:

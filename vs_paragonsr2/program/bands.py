@@ -10,7 +10,7 @@ from math import ceil, lcm
 
 from ..errors import ParagonSR2Error
 from .colour import ClipSpec
-from .geometry import Geometry, place, surroundings
+from .geometry import Geometry, place, spread, surroundings
 from .graph import Program
 from .operations import NO_MARGIN, Keep, Operation
 from .tiling import unit
@@ -86,7 +86,5 @@ def _reach(begin: Operation, part: Sequence[Operation]) -> int:
     """Rows of a value that a row of what a part of the body makes of it needs besides its own."""
     margins = dict.fromkeys(part, NO_MARGIN)
     for operation in reversed(part):
-        need = operation.needs(margins[operation])
-        for source in operation.sources:
-            margins[source] = margins.get(source, NO_MARGIN).hull(need)
+        spread(operation, margins)
     return margins[begin].top + margins[begin].bottom

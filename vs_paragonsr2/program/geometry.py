@@ -57,11 +57,12 @@ def needed(program: Program) -> dict[Operation, Margin]:
     """
     margins = dict.fromkeys(program.outputs, NO_MARGIN)
     for operation in reversed(program.operations):
-        _spread(operation, margins)
+        spread(operation, margins)
     return margins
 
 
-def _spread(operation: Operation, margins: dict[Operation, Margin]) -> None:
+def spread(operation: Operation, margins: dict[Operation, Margin]) -> None:
+    """Widen the margins of an operation's sources to what its own margin needs."""
     need = operation.needs(margins[operation])
     for source in operation.sources:
         margins[source] = margins[source].hull(need) if source in margins else need
@@ -142,7 +143,7 @@ def _framed(program: Program, border: int) -> dict[Operation, Margin]:
         if operation in heads:
             margins[operation.source] = _about(operation.source, border)
         elif operation.holds_samples or operation in tails:
-            _spread(operation, margins)
+            spread(operation, margins)
     return margins
 
 

@@ -1,4 +1,4 @@
-"""How much of a picture's surroundings an output needs, and how a picture is cut into tiles with as much about them."""
+"""How a picture is cut into tiles, and the border that the plain route runs a network with, which folded programs are tested by."""
 
 from dataclasses import replace
 from math import gcd, lcm

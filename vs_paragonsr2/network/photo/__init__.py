@@ -1,8 +1,8 @@
 """Photo: a normalised inverted bottleneck and window attention, which share one LayerScale."""
 
-from ...program.operations import Activation, Operation, Sum
+from ...program.operations import Operation, Sum
 from ..attention import WINDOW, attended, attention_shapes
-from ..folding import Shapes, Tensors, convolved, layer, layer_scale, normalised, rms_norm, scaled
+from ..folding import Shapes, Tensors, bottleneck, layer, layer_scale, normalised, rms_norm
 from ..variant import Variant
 
 
@@ -14,16 +14,10 @@ def _shapes(channels: int, attention: bool, with_layer_scale: bool) -> Shapes:
 
 
 def _fold(x: Operation, tensors: Tensors, shifted: bool) -> Operation:
-    x = bottleneck(x, tensors, "norm", "scale")
+    x = bottleneck(x, normalised(x, tensors, "norm"), tensors, "scale")
     if "attn.qkv.weight" not in tensors:
         return x
     return Sum(sources=(x, attended(normalised(x, tensors, "attn_norm"), tensors, "attn", "scale", shifted)))
-
-
-def bottleneck(x: Operation, tensors: Tensors, norm: str, scale: str) -> Sum:
-    """x + scale(conv2(gelu(dw(conv1(norm(x))))))."""
-    hidden = convolved(convolved(normalised(x, tensors, norm), tensors, "conv1"), tensors, "dw")
-    return Sum(sources=(x, scaled(Activation(sources=(hidden,), kind="gelu"), tensors, "conv2", scale)))
 
 
 VARIANT = Variant(

@@ -3,8 +3,7 @@
 from ...program.colour import Array
 from ...program.operations import ChannelAttention, Operation, Softmax, Sum
 from ..attention import WINDOW, attended, attention_shapes
-from ..folding import Shapes, Tensors, convolve, layer, layer_scale, normalised, rms_norm
-from ..photo import bottleneck
+from ..folding import Shapes, Tensors, bottleneck, convolve, layer, layer_scale, normalised, rms_norm
 from ..variant import Variant
 
 REDUCTION = 16
@@ -29,7 +28,7 @@ def _shapes(channels: int, attention: bool, with_layer_scale: bool) -> Shapes:
 
 
 def _fold(x: Operation, tensors: Tensors, shifted: bool) -> Operation:
-    x = bottleneck(x, tensors, "norm1", "scale1")
+    x = bottleneck(x, normalised(x, tensors, "norm1"), tensors, "scale1")
     x = ChannelAttention(
         sources=(x,),
         reduce=tensors["channel_attn.fc.0.weight"],
