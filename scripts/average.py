@@ -10,8 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.network import ParagonSR2, load_network
+from vs_paragonsr2.checkpoints.network import load_network
+from vs_paragonsr2.network import ParagonSR2
+from vs_paragonsr2.support.errors import ParagonSR2Error
 from vs_paragonsr2.training.span import average, balance
 from vs_paragonsr2.training.trainer import save_checkpoint
 

@@ -18,7 +18,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from vs_paragonsr2.backends.reference import ReferenceSession
-from vs_paragonsr2.network import SCALES, VARIANTS, LegacyParagonSR2, Network, ParagonSR2, describe
+from vs_paragonsr2.checkpoints.network import Network
+from vs_paragonsr2.network import SCALES, VARIANTS, LegacyParagonSR2, ParagonSR2, describe
 from vs_paragonsr2.program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from vs_paragonsr2.program.explain import Cost, cost
 from vs_paragonsr2.program.fold import fold

@@ -23,16 +23,17 @@ from rich.console import Console
 from rich.progress import track
 
 from vs_paragonsr2.backends import Options
-from vs_paragonsr2.backends.devices import torch_devices
+from vs_paragonsr2.backends.pytorch.devices import torch_devices
 from vs_paragonsr2.backends.reference import default_device, exact_float32
-from vs_paragonsr2.errors import ParagonSR2Error
 from vs_paragonsr2.evaluation import report
 from vs_paragonsr2.evaluation.crops import side_by_side
 from vs_paragonsr2.evaluation.figures import Figures, Measured, SetFigures
-from vs_paragonsr2.evaluation.pictures import measure_pictures, read_pictures
+from vs_paragonsr2.evaluation.pairs import read_pictures
+from vs_paragonsr2.evaluation.pictures import measure_pictures
 from vs_paragonsr2.evaluation.upscalers import open_upscalers
 from vs_paragonsr2.evaluation.video import Frame, Scene, encoded, measure_scene, read_encoded, read_scene, still_scene
 from vs_paragonsr2.program.tiling import Upsampler
+from vs_paragonsr2.support.errors import ParagonSR2Error
 
 CROP_FRAME = 4
 """The frame of a clip that crops show: late enough to be predicted from others, early enough for short clips."""

@@ -30,14 +30,14 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vs_paragonsr2.backends.modules import ProgramModule, program_for, seam_dtype
+from vs_paragonsr2.backends.pytorch.modules import ProgramModule, program_for, seam_dtype
 from vs_paragonsr2.checkpoints import load_checkpoint
-from vs_paragonsr2.clipspec import ColorimetryReader, plane_format
-from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.network import Network, load_network
+from vs_paragonsr2.checkpoints.models import find_model
+from vs_paragonsr2.checkpoints.network import Network, load_network
+from vs_paragonsr2.clip.colorimetry import ColorimetryReader, plane_format
 from vs_paragonsr2.program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from vs_paragonsr2.program.parts import NetworkParts
-from vs_paragonsr2.weights import find_model
+from vs_paragonsr2.support.errors import ParagonSR2Error
 
 Samples = NDArray[np.float64]
 

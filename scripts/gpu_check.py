@@ -40,19 +40,20 @@ sys.path.insert(0, str(ROOT))
 
 from vs_paragonsr2.backends import Options, Request, load_backend  # noqa: E402
 from vs_paragonsr2.backends.base import Plane  # noqa: E402
-from vs_paragonsr2.backends.devices import Lane, driver_version, lane_on  # noqa: E402
-from vs_paragonsr2.backends.lanes import LanesSession  # noqa: E402
-from vs_paragonsr2.backends.modules import program_for  # noqa: E402
+from vs_paragonsr2.backends.pytorch.devices import Lane, driver_version, lane_on  # noqa: E402
+from vs_paragonsr2.backends.pytorch.lanes import LanesSession  # noqa: E402
+from vs_paragonsr2.backends.pytorch.modules import program_for  # noqa: E402
 from vs_paragonsr2.backends.reference import ReferenceSession  # noqa: E402
 from vs_paragonsr2.backends.switch import SwitchingSession, test_picture  # noqa: E402
 from vs_paragonsr2.checkpoints import load_checkpoint  # noqa: E402
-from vs_paragonsr2.errors import ParagonSR2Error  # noqa: E402
-from vs_paragonsr2.network import VARIANTS, ParagonSR2, load_network  # noqa: E402
+from vs_paragonsr2.checkpoints.models import Model, find_model  # noqa: E402
+from vs_paragonsr2.checkpoints.network import load_network  # noqa: E402
+from vs_paragonsr2.network import VARIANTS, ParagonSR2  # noqa: E402
 from vs_paragonsr2.program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting  # noqa: E402
 from vs_paragonsr2.program.geometry import place  # noqa: E402
 from vs_paragonsr2.program.graph import Program  # noqa: E402
 from vs_paragonsr2.program.tiling import tile_spec  # noqa: E402
-from vs_paragonsr2.weights import Model, find_model  # noqa: E402
+from vs_paragonsr2.support.errors import ParagonSR2Error  # noqa: E402
 
 TIMED = ("realtime", "stream")
 """Variants that are timed; the others, of which a frame takes long, are checked unless it is to be quick."""
@@ -362,8 +363,8 @@ def filter_fps(frames: int, session: LanesSession, lanes: int) -> float:
     """Through VapourSynth and the filter's own lanes, from a clip that costs nothing, with the session that is open."""
     import vapoursynth as vs
 
-    from vs_paragonsr2.frames import new_frame, planes_of
-    from vs_paragonsr2.upscaler import in_lanes
+    from vs_paragonsr2.clip.frames import new_frame, planes_of
+    from vs_paragonsr2.clip.upscaler import in_lanes
 
     spec = session.spec
     source = vs.core.std.BlankClip(format=vs.YUV420P8, width=spec.source.width, height=spec.source.height, length=frames, keep=True)

@@ -23,11 +23,11 @@ from rich.table import Table
 
 from vs_paragonsr2.backends import Options, Session
 from vs_paragonsr2.backends.base import Plane
-from vs_paragonsr2.backends.processors import cores
-from vs_paragonsr2.clipspec import ColorimetryReader, plane_format
+from vs_paragonsr2.checkpoints.models import find_model
+from vs_paragonsr2.clip.colorimetry import ColorimetryReader, plane_format
+from vs_paragonsr2.clip.upscaler import Upscaler, in_lanes
 from vs_paragonsr2.program.colour import ClipSpec, Colorimetry, PlaneFormat
-from vs_paragonsr2.upscaler import Upscaler, in_lanes
-from vs_paragonsr2.weights import find_model
+from vs_paragonsr2.support.processors import cores
 
 
 class RepeatSession(Session[None]):

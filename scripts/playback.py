@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vs_paragonsr2 import upscale
-from vs_paragonsr2.backends.processors import processors
-from vs_paragonsr2.sessions import SESSIONS
+from vs_paragonsr2.backends.sessions import SESSIONS
+from vs_paragonsr2.support.processors import processors
 
 ENDLESS = (2**31 - 1) // 16
 """Frames that mpv's video_in says it has."""

@@ -29,13 +29,13 @@ from vs_paragonsr2.backends.base import Plane
 from vs_paragonsr2.backends.openvino import Bands, OpenVINOSession, program_of
 from vs_paragonsr2.backends.openvino.lowering import lower
 from vs_paragonsr2.checkpoints import load_checkpoint
-from vs_paragonsr2.clipspec import ColorimetryReader, plane_format
-from vs_paragonsr2.frames import planes_of
+from vs_paragonsr2.checkpoints.models import find_model
+from vs_paragonsr2.clip.colorimetry import ColorimetryReader, plane_format
+from vs_paragonsr2.clip.frames import planes_of
 from vs_paragonsr2.program.bands import priming
 from vs_paragonsr2.program.colour import ClipSpec
 from vs_paragonsr2.program.explain import cost
 from vs_paragonsr2.program.fold import fold
-from vs_paragonsr2.weights import find_model
 
 # isort: split
 # Behind our backend, which keeps it from reporting its use to its makers.

@@ -18,13 +18,13 @@ from PIL import Image
 from rich.console import Console
 
 from vs_paragonsr2.backends.base import Plane
-from vs_paragonsr2.backends.devices import lane_on
-from vs_paragonsr2.backends.lanes import FrameLane, LanesSession
-from vs_paragonsr2.backends.modules import ProgramModule
-from vs_paragonsr2.backends.planes import Layout
-from vs_paragonsr2.backends.torch import alignment, sizes_of
+from vs_paragonsr2.backends.pytorch import alignment, sizes_of
+from vs_paragonsr2.backends.pytorch.devices import lane_on
+from vs_paragonsr2.backends.pytorch.lanes import FrameLane, LanesSession
+from vs_paragonsr2.backends.pytorch.modules import ProgramModule
+from vs_paragonsr2.backends.tiles import Layout
 from vs_paragonsr2.checkpoints import load_checkpoint
-from vs_paragonsr2.metrics import Picture, psnr_luma
+from vs_paragonsr2.evaluation.metrics import Picture, psnr_luma
 from vs_paragonsr2.program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from vs_paragonsr2.program.fold import fold
 from vs_paragonsr2.program.parts import NetworkParts

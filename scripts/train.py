@@ -16,9 +16,9 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vs_paragonsr2.backends import Options
-from vs_paragonsr2.backends.devices import torch_devices
+from vs_paragonsr2.backends.pytorch.devices import torch_devices
 from vs_paragonsr2.backends.reference import default_device
-from vs_paragonsr2.errors import ParagonSR2Error
+from vs_paragonsr2.support.errors import ParagonSR2Error
 from vs_paragonsr2.training import trainer
 from vs_paragonsr2.training.config import ValDataset, load_config
 

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vs_paragonsr2.backends.modules import ProgramModule, program_for
+from vs_paragonsr2.backends.pytorch.modules import ProgramModule, program_for
 from vs_paragonsr2.backends.reference import apply_matrix, downsample, upsample
-from vs_paragonsr2.network import Description, LegacyParagonSR2, Network, ParagonSR2
+from vs_paragonsr2.checkpoints.network import Network
+from vs_paragonsr2.network import Description, LegacyParagonSR2, ParagonSR2
 from vs_paragonsr2.network.legacy.network import LegacyGroup
 from vs_paragonsr2.network.paragonsr2 import BlockGroup
 from vs_paragonsr2.program.colour import (

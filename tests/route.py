@@ -7,7 +7,7 @@ import torch
 import vapoursynth as vs
 from numpy.typing import NDArray
 
-from vs_paragonsr2.network import Network
+from vs_paragonsr2.checkpoints.network import Network
 
 Planes = list[NDArray[np.generic]]
 

@@ -5,9 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from plain import SUBSAMPLINGS, make_spec, parts_of, random_inputs, random_network, unrounded
 
-from vs_paragonsr2.backends.planes import input_ratios
-from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.network import Network
+from vs_paragonsr2.backends.tiles import input_ratios
+from vs_paragonsr2.checkpoints.network import Network
 from vs_paragonsr2.program.bands import in_bands, longest_reach, place_band, priming
 from vs_paragonsr2.program.colour import ClipSpec, ColourFamily, Siting
 from vs_paragonsr2.program.fold import fold
@@ -15,6 +14,7 @@ from vs_paragonsr2.program.graph import Program
 from vs_paragonsr2.program.interpreter import Values, compute, run
 from vs_paragonsr2.program.operations import Keep
 from vs_paragonsr2.program.tiling import tile_spec
+from vs_paragonsr2.support.errors import ParagonSR2Error
 
 
 def banded(network: Network, spec: ClipSpec, rows: int, *, centred: bool = False) -> Program:

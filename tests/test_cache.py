@@ -8,7 +8,8 @@ from pathlib import Path
 import filelock
 import pytest
 
-from vs_paragonsr2 import ParagonSR2Error, cache
+from vs_paragonsr2 import ParagonSR2Error
+from vs_paragonsr2.support import cache
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ from conftest import golden
 from torch import Tensor
 
 from vs_paragonsr2 import ParagonSR2Error, load_network
-from vs_paragonsr2 import arguments as arguments_room
 from vs_paragonsr2.checkpoints import archive as archive_room
 from vs_paragonsr2.network import SCALES, VARIANTS, LegacyParagonSR2, ParagonSR2, describe
+from vs_paragonsr2.support import arguments as arguments_room
 
 type Tensors = dict[str, Tensor]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from vs_paragonsr2.cache import DIGEST_BYTES, FOLDER_VARIABLE, load_or_make
+from vs_paragonsr2.support.cache import DIGEST_BYTES, FOLDER_VARIABLE, load_or_make
 
 DAY = 86400
 A, B, C = (f"{letter * 32}.{kind}" for letter, kind in (("a", "engine"), ("b", "speed"), ("c", "engine")))

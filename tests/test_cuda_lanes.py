@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from vs_paragonsr2.backends import devices
-from vs_paragonsr2.backends.devices import STREAMS, CUDALane
+from vs_paragonsr2.backends.pytorch import devices
+from vs_paragonsr2.backends.pytorch.devices import STREAMS, CUDALane
 
 DEVICE = torch.device("cuda", 0)
 

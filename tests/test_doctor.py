@@ -11,11 +11,13 @@ import vapoursynth as vs
 from conftest import golden
 from test_openvino import run_in_a_process
 
-from vs_paragonsr2 import ParagonSR2Error, cache, shipped_models, upscale, weights
+from vs_paragonsr2 import ParagonSR2Error, shipped_models, upscale
 from vs_paragonsr2.backends import Options
-from vs_paragonsr2.capability import HEADROOM, Speed, choose_model, keep_speed, known_speed, verdict
+from vs_paragonsr2.checkpoints import models as weights
 from vs_paragonsr2.cli import doctor, main
-from vs_paragonsr2.upscaler import log_once
+from vs_paragonsr2.clip.speed import HEADROOM, Speed, choose_model, keep_speed, known_speed, verdict
+from vs_paragonsr2.clip.upscaler import log_once
+from vs_paragonsr2.support import cache
 
 ASKED = Options(backend="", device="", num_streams=0)
 
@@ -122,7 +124,7 @@ def test_what_is_kept_is_of_this_model_device_and_configuration(monkeypatch: pyt
     assert known(model="realtime") is None
     for change in ({"precision": "bf16"}, {"num_streams": 1}, {"backend": "reference"}, {"device": "CPU"}):
         assert known(replace(ASKED, **change)) is None
-    monkeypatch.setattr("vs_paragonsr2.capability.processors", lambda: set(range(1000)))
+    monkeypatch.setattr("vs_paragonsr2.clip.speed.processors", lambda: set(range(1000)))
     assert known() is None
 
 

@@ -20,11 +20,12 @@ from torch import Tensor
 from vs_paragonsr2 import ParagonSR2Error, load_network
 from vs_paragonsr2.evaluation.crops import detailed_place, side_by_side
 from vs_paragonsr2.evaluation.figures import MOST_PSNR, Measured, SetFigures, compare_luma, compare_pictures, ssimulacra2
-from vs_paragonsr2.evaluation.pictures import measure_pictures, read_pictures
+from vs_paragonsr2.evaluation.metrics import Picture, psnr_luma
+from vs_paragonsr2.evaluation.pairs import read_pictures
+from vs_paragonsr2.evaluation.pictures import measure_pictures
 from vs_paragonsr2.evaluation.report import rows
 from vs_paragonsr2.evaluation.upscalers import open_upscalers, upscale_picture
 from vs_paragonsr2.evaluation.video import Frame, Scene, encoded, measure_scene, read_encoded, read_scene, still_scene, to_rgb
-from vs_paragonsr2.metrics import Picture, psnr_luma
 from vs_paragonsr2.program.colour import Colorimetry, Matrix, Range, Siting
 
 ROOT = Path(__file__).resolve().parents[1]

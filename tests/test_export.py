@@ -21,8 +21,8 @@ from plain import NETWORKS, make_spec, module_of, parts_of, random_network
 from torch import Tensor, nn
 
 from vs_paragonsr2 import ParagonSR2Error, load_network, shipped_models
-from vs_paragonsr2.backends.modules import ProgramModule, seam_dtype
-from vs_paragonsr2.network import Network
+from vs_paragonsr2.backends.pytorch.modules import ProgramModule, seam_dtype
+from vs_paragonsr2.checkpoints.network import Network
 from vs_paragonsr2.program.tiling import border
 
 ODD = ((17, 39), (51, 22))

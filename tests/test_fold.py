@@ -8,8 +8,8 @@ import pytest
 import torch
 from plain import NETWORKS, SUBSAMPLINGS, folded_route, make_spec, parts_of, plain_route, random_inputs, random_network
 
-from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.network import SCALES, Network, ParagonSR2
+from vs_paragonsr2.checkpoints.network import Network
+from vs_paragonsr2.network import SCALES, ParagonSR2
 from vs_paragonsr2.program.colour import ClipSpec, ColourFamily, Matrix, Range, Siting
 from vs_paragonsr2.program.fold import fold
 from vs_paragonsr2.program.graph import Program
@@ -32,6 +32,7 @@ from vs_paragonsr2.program.operations import (
     WindowAttention,
 )
 from vs_paragonsr2.program.polyphase import Polyphase
+from vs_paragonsr2.support.errors import ParagonSR2Error
 
 COLOURS = list(itertools.product(Matrix, Range))
 PLACES = list(itertools.product(SUBSAMPLINGS, Siting))

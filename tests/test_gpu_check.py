@@ -11,7 +11,7 @@ import pytest
 import torch
 from count_operations import count
 
-from vs_paragonsr2.backends.modules import ProgramModule
+from vs_paragonsr2.backends.pytorch.modules import ProgramModule
 from vs_paragonsr2.checkpoints import load_checkpoint
 from vs_paragonsr2.network import ParagonSR2
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from vs_paragonsr2 import load_network, shipped_models
 from vs_paragonsr2.backends.switch import test_picture as waves
+from vs_paragonsr2.checkpoints.network import Network
 from vs_paragonsr2.evaluation.crops import detailed_place
+from vs_paragonsr2.evaluation.metrics import Picture, psnr_luma
+from vs_paragonsr2.evaluation.pairs import read_pairs
 from vs_paragonsr2.evaluation.upscalers import HalfPrecision, upscale_picture
 from vs_paragonsr2.evaluation.video import read_scene, to_rgb
-from vs_paragonsr2.metrics import Picture, psnr_luma
-from vs_paragonsr2.network import Network
-from vs_paragonsr2.training.data import read_pairs
 from vs_paragonsr2.training.drawings import pixel_mask
 from vs_paragonsr2.training.shards import reduce_bicubic
 from vs_paragonsr2.training.span import harsh_picture

@@ -20,13 +20,13 @@ from plain import (
     sums,
 )
 
-from vs_paragonsr2.backends.modules import ProgramModule, narrow, seam_dtype, widen
+from vs_paragonsr2.backends.pytorch.modules import ProgramModule, narrow, seam_dtype, widen
 from vs_paragonsr2.backends.reference import ReferenceSession
-from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.network import Network, load_network
+from vs_paragonsr2.checkpoints.network import Network, load_network
 from vs_paragonsr2.program.bands import in_bands
 from vs_paragonsr2.program.colour import ClipSpec, ColourFamily, Matrix, PlaneFormat, Range, Siting
 from vs_paragonsr2.program.fold import fold
+from vs_paragonsr2.support.errors import ParagonSR2Error
 
 Planes = list[NDArray[np.generic]]
 

@@ -10,7 +10,8 @@ from conftest import golden
 from safetensors import safe_open
 
 from vs_paragonsr2 import load_network
-from vs_paragonsr2.network import SCALES, VARIANTS, LegacyParagonSR2, Network, ParagonSR2
+from vs_paragonsr2.checkpoints.network import Network
+from vs_paragonsr2.network import SCALES, VARIANTS, LegacyParagonSR2, ParagonSR2
 
 # The large ones, photo_* and pro_*, stream_x4, v8_*_x4 and v10_photo_x2, need shared/golden.
 GOLDEN = (

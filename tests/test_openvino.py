@@ -22,21 +22,22 @@ from test_route import assert_same
 
 import vs_paragonsr2.backends as backends_room
 import vs_paragonsr2.backends.openvino as openvino_room
-from vs_paragonsr2 import ParagonSR2Error, cache, load_network, upscale
+from vs_paragonsr2 import ParagonSR2Error, load_network, upscale
 from vs_paragonsr2.backends import Options, Request
 from vs_paragonsr2.backends.openvino.gelu import coarse_gelu
 from vs_paragonsr2.backends.openvino.lowering import lower
-from vs_paragonsr2.backends.planes import place_cells
+from vs_paragonsr2.backends.sessions import SESSIONS
+from vs_paragonsr2.backends.tiles import place_cells
+from vs_paragonsr2.checkpoints.models import find_model
+from vs_paragonsr2.clip.upscaler import log_once
 from vs_paragonsr2.program.bands import in_bands, place_band, priming
 from vs_paragonsr2.program.colour import Siting
 from vs_paragonsr2.program.fold import fold
 from vs_paragonsr2.program.geometry import halo, place
 from vs_paragonsr2.program.interpreter import run
 from vs_paragonsr2.program.operations import Margin
-from vs_paragonsr2.sessions import SESSIONS
+from vs_paragonsr2.support import cache
 from vs_paragonsr2.training.trainer import save_checkpoint
-from vs_paragonsr2.upscaler import log_once
-from vs_paragonsr2.weights import find_model
 
 MODEL = golden("realtime_x2")
 YUV = [vs.YUV420P8, vs.YUV422P8, vs.YUV411P8, vs.YUV444P10, vs.YUV420P16, vs.YUV444PS, vs.YUV420PH]
@@ -127,7 +128,7 @@ def test_compiling_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 SIZES = """
 import resource, vapoursynth as vs
 from vs_paragonsr2 import upscale
-from vs_paragonsr2.upscaler import log_once
+from vs_paragonsr2.clip.upscaler import log_once
 
 def play(number):
     size = {"width": 120 + 2 * (number * 37 % 60), "height": 32 + 2 * (number // 60)}

@@ -15,9 +15,9 @@ from conftest import golden
 
 from vs_paragonsr2 import upscale
 from vs_paragonsr2.backends import Options
-from vs_paragonsr2.lateness import FRAMES, Lateness, remedy
-from vs_paragonsr2.upscaler import log_once
-from vs_paragonsr2.weights import Model, find_model
+from vs_paragonsr2.checkpoints.models import Model, find_model
+from vs_paragonsr2.clip.lateness import FRAMES, Lateness, remedy
+from vs_paragonsr2.clip.upscaler import log_once
 
 STREAM = golden("stream_x2")
 
@@ -199,7 +199,7 @@ def test_what_would_help() -> None:
 
 def test_a_smaller_scale_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
     paths = {("realtime", scale): Path(f"/realtime_{scale}x.safetensors") for scale in (2, 3, 4)}
-    monkeypatch.setattr("vs_paragonsr2.lateness.shipped_models", lambda: paths)
+    monkeypatch.setattr("vs_paragonsr2.clip.lateness.shipped_models", lambda: paths)
     assert remedy(Model(paths["realtime", 4], "", 4), Options(backend="openvino", device="CPU")) == "scale=3"
 
 

@@ -17,12 +17,12 @@ from test_filter import equal, noise
 
 import vs_paragonsr2.backends.openvino as openvino_room
 from vs_paragonsr2 import shipped_models, upscale
-from vs_paragonsr2.metrics import psnr_luma
+from vs_paragonsr2.checkpoints.models import find_model
+from vs_paragonsr2.clip.upscaler import log_once
+from vs_paragonsr2.evaluation.metrics import psnr_luma
+from vs_paragonsr2.evaluation.pairs import read_pairs
 from vs_paragonsr2.network import ParagonSR2
-from vs_paragonsr2.training.data import read_pairs
 from vs_paragonsr2.training.trainer import save_checkpoint
-from vs_paragonsr2.upscaler import log_once
-from vs_paragonsr2.weights import find_model
 
 MODEL = golden("realtime_x2")
 SHIPPED = [path for (_, scale), path in shipped_models().items() if scale == 2]

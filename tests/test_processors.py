@@ -11,8 +11,8 @@ from plain import make_spec
 import vs_paragonsr2.backends.openvino as openvino_room
 from vs_paragonsr2.backends import Options, Request
 from vs_paragonsr2.backends.openvino import OpenVINOSession
-from vs_paragonsr2.backends.processors import cores, cores_among, gains_by_bf16
-from vs_paragonsr2.weights import find_model
+from vs_paragonsr2.checkpoints.models import find_model
+from vs_paragonsr2.support.processors import cores, cores_among, gains_by_bf16
 
 SAY = "from vs_paragonsr2.backends import openvino; print(openvino.default_streams('CPU'))"
 

@@ -16,11 +16,11 @@ from conftest import CLIPS, golden, random_planes
 from numpy.typing import NDArray
 from route import Planes, clip_of, planes_at
 
-import vs_paragonsr2.repeats as repeats_room
+import vs_paragonsr2.clip.repeats as repeats_room
 from vs_paragonsr2 import upscale
 from vs_paragonsr2.backends import Session
 from vs_paragonsr2.backends.openvino import OpenVINOSession
-from vs_paragonsr2.repeats import Repeats
+from vs_paragonsr2.clip.repeats import Repeats
 
 MODEL = golden("realtime_x2")
 COUNT = "ParagonSR2Repeats"

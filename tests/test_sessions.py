@@ -20,9 +20,9 @@ from test_filter import noise
 from vs_paragonsr2 import upscale
 from vs_paragonsr2.backends import Options, Request, Session
 from vs_paragonsr2.backends.base import Plane
+from vs_paragonsr2.backends.sessions import SESSIONS, AnySession, SessionCache, _open
+from vs_paragonsr2.checkpoints.models import Model
 from vs_paragonsr2.program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
-from vs_paragonsr2.sessions import SESSIONS, AnySession, SessionCache, _open
-from vs_paragonsr2.weights import Model
 
 FORMAT = PlaneFormat(family="GRAY", bits=8, is_float=False, subsampling_w=0, subsampling_h=0, width=8, height=8)
 SPEC = ClipSpec(FORMAT, replace(FORMAT, width=16, height=16), Colorimetry(Matrix.BT709, Range.LIMITED, Siting.LEFT))
@@ -155,7 +155,7 @@ def test_a_session_is_freed_when_no_clip_uses_it_and_room_is_needed(monkeypatch:
         opened.append(weakref.ref(session))
         return session
 
-    monkeypatch.setattr("vs_paragonsr2.upscaler.SESSIONS", SessionCache(build, max_sessions=1))
+    monkeypatch.setattr("vs_paragonsr2.clip.upscaler.SESSIONS", SessionCache(build, max_sessions=1))
     clip = clip_of(noise(2), vs.YUV420P8, _Matrix=6)
     one, other = (upscale(clip, golden("realtime_x2"), backend="openvino", num_streams=streams) for streams in (1, 2))
     gc.collect()

@@ -22,10 +22,10 @@ from test_openvino import RUN
 from test_route import assert_same
 
 from vs_paragonsr2 import load_network, upscale
-from vs_paragonsr2.clipspec import plane_format
+from vs_paragonsr2.backends.sessions import SESSIONS
+from vs_paragonsr2.clip.colorimetry import plane_format
+from vs_paragonsr2.clip.temporal import CUT, MOST_FRAMES, averages, begins_scene, difference
 from vs_paragonsr2.network import ParagonSR2
-from vs_paragonsr2.sessions import SESSIONS
-from vs_paragonsr2.temporal import CUT, MOST_FRAMES, averages, begins_scene, difference
 
 MODEL = golden("realtime_x2")
 VIDEO = golden("realtime_x2_video")

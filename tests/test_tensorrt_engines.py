@@ -8,11 +8,18 @@ import torch
 from card import stand_in
 from plain import make_spec, module_of, random_network
 
-from vs_paragonsr2.backends import engines
-from vs_paragonsr2.backends.engines import SETTINGS, EngineGraph, build_engine, engine_dtype, installed_runtime, register_cast
-from vs_paragonsr2.backends.modules import narrow, widen
-from vs_paragonsr2.errors import ParagonSR2Error
+from vs_paragonsr2.backends.pytorch.modules import narrow, widen
+from vs_paragonsr2.backends.tensorrt import engines
+from vs_paragonsr2.backends.tensorrt.engines import (
+    SETTINGS,
+    EngineGraph,
+    build_engine,
+    engine_dtype,
+    installed_runtime,
+    register_cast,
+)
 from vs_paragonsr2.program.operations import Round
+from vs_paragonsr2.support.errors import ParagonSR2Error
 
 CPU = torch.device("cpu")
 GRAPHS = [(name, scale, bits) for name in ("realtime", "stream") for scale in (2, 4) for bits in (8, 10)]

@@ -17,17 +17,17 @@ from plain import make_spec, module_of
 from torch import Tensor
 
 from vs_paragonsr2 import load_network
-from vs_paragonsr2.backends import engines
 from vs_paragonsr2.backends.base import Plane
-from vs_paragonsr2.backends.devices import UNDISTURBED, CPULane
-from vs_paragonsr2.backends.engines import Engine, EngineError, EngineGraph, Runtime, build_engine, engine_dtype
-from vs_paragonsr2.backends.lanes import FrameLane, LanesSession
-from vs_paragonsr2.backends.modules import ProgramModule
-from vs_paragonsr2.backends.planes import Layout
+from vs_paragonsr2.backends.pytorch.devices import UNDISTURBED, CPULane
+from vs_paragonsr2.backends.pytorch.lanes import FrameLane, LanesSession
+from vs_paragonsr2.backends.pytorch.modules import ProgramModule
 from vs_paragonsr2.backends.switch import test_picture as picture_of
-from vs_paragonsr2.errors import ParagonSR2Error
+from vs_paragonsr2.backends.tensorrt import engines
+from vs_paragonsr2.backends.tensorrt.engines import Engine, EngineError, EngineGraph, Runtime, build_engine, engine_dtype
+from vs_paragonsr2.backends.tiles import Layout
 from vs_paragonsr2.program.colour import ClipSpec
 from vs_paragonsr2.program.tiling import tile_spec
+from vs_paragonsr2.support.errors import ParagonSR2Error
 
 CPU = torch.device("cpu")
 RUNTIME = Runtime("torch-tensorrt-rtx", "0", "stand_in_tensorrt", "0")

@@ -19,16 +19,18 @@ from plain import make_spec
 from route import clip_of, planes_at
 from test_filter import equal, noise
 
+import vs_paragonsr2.backends.pytorch as torch_room
 import vs_paragonsr2.backends.tensorrt as room
-import vs_paragonsr2.backends.torch as torch_room
-from vs_paragonsr2 import ParagonSR2Error, cache, upscale
-from vs_paragonsr2.backends import Options, Request, engines
-from vs_paragonsr2.backends.engines import EngineError, EngineGraph, Runtime
-from vs_paragonsr2.backends.modules import narrow, seam_dtype, widen
+from vs_paragonsr2 import ParagonSR2Error, upscale
+from vs_paragonsr2.backends import Options, Request
+from vs_paragonsr2.backends.pytorch.modules import narrow, seam_dtype, widen
+from vs_paragonsr2.backends.sessions import SESSIONS
 from vs_paragonsr2.backends.switch import SwitchingSession
-from vs_paragonsr2.sessions import SESSIONS
-from vs_paragonsr2.upscaler import log_once
-from vs_paragonsr2.weights import find_model
+from vs_paragonsr2.backends.tensorrt import engines
+from vs_paragonsr2.backends.tensorrt.engines import EngineError, EngineGraph, Runtime
+from vs_paragonsr2.checkpoints.models import find_model
+from vs_paragonsr2.clip.upscaler import log_once
+from vs_paragonsr2.support import cache
 
 MODEL = golden("realtime_x2")
 RUNTIME = Runtime("torch-tensorrt-rtx", "2.14.0", "tensorrt_rtx", "1.6")
@@ -231,7 +233,7 @@ BUILDER = """
 import sys, time
 from pathlib import Path
 from vs_paragonsr2.backends import tensorrt as room
-from vs_paragonsr2.upscaler import log_once
+from vs_paragonsr2.clip.upscaler import log_once
 folder = Path(sys.argv[1])
 
 def build(graph):

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from plain import SUBSAMPLINGS, make_spec, module_of, random_network, random_samples, sums
 from torch import Tensor
 
-from vs_paragonsr2.backends.lanes import smaller_sizes
-from vs_paragonsr2.backends.modules import ProgramModule
-from vs_paragonsr2.backends.planes import Layout
-from vs_paragonsr2.errors import ParagonSR2Error
-from vs_paragonsr2.network import Network
+from vs_paragonsr2.backends.pytorch.lanes import smaller_sizes
+from vs_paragonsr2.backends.pytorch.modules import ProgramModule
+from vs_paragonsr2.backends.tiles import Layout
+from vs_paragonsr2.checkpoints.network import Network
 from vs_paragonsr2.program.colour import ClipSpec, ColourFamily
 from vs_paragonsr2.program.tiling import border, tile_places, tile_size, tile_spec, unit
+from vs_paragonsr2.support.errors import ParagonSR2Error
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,11 @@ from PIL import Image
 from tiny import CPU, config_file, sampler
 
 from vs_paragonsr2 import ParagonSR2Error
+from vs_paragonsr2.evaluation.pairs import read_pairs, reduce_bicubic
 from vs_paragonsr2.training.config import load_config
-from vs_paragonsr2.training.data import Ahead, read_pairs, stretched
+from vs_paragonsr2.training.data import Ahead, stretched
 from vs_paragonsr2.training.drawings import drawing, pixel_mask
-from vs_paragonsr2.training.shards import Tiles, find_shards, reduce_bicubic
+from vs_paragonsr2.training.shards import Tiles, find_shards
 from vs_paragonsr2.training.trainer import Trainer
 
 

@@ -12,12 +12,17 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .errors import ParagonSR2Error
-    from .filter import upscale
-    from .network import load_network as load_network
-    from .weights import shipped_models
+    from .checkpoints.models import shipped_models
+    from .checkpoints.network import load_network as load_network
+    from .clip.upscale import upscale
+    from .support.errors import ParagonSR2Error
 
-_ROOMS = {"upscale": "filter", "load_network": "network", "shipped_models": "weights", "ParagonSR2Error": "errors"}
+_HOMES = {
+    "upscale": "clip.upscale",
+    "load_network": "checkpoints.network",
+    "shipped_models": "checkpoints.models",
+    "ParagonSR2Error": "support.errors",
+}
 
 try:
     __version__ = version("vs_paragonsr2")
@@ -28,10 +33,10 @@ __all__ = ["ParagonSR2Error", "__version__", "shipped_models", "upscale"]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _ROOMS:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(import_module(f".{_ROOMS[name]}", __name__), name)
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     except ImportError as error:
         if error.name != "torch":
             raise

@@ -23,8 +23,8 @@ from route import planes_at
 
 from vs_paragonsr2 import shipped_models, upscale
 from vs_paragonsr2.backends import Options
-from vs_paragonsr2.capability import Speed, keep_speed
-from vs_paragonsr2.weights import find_model
+from vs_paragonsr2.checkpoints.models import find_model
+from vs_paragonsr2.clip.speed import Speed, keep_speed
 
 SAMPLES = ROOT / "scripts/samples/mpv"
 SCRIPT = SAMPLES / "vapoursynth/paragonsr2.vpy"

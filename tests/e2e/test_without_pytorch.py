@@ -17,7 +17,8 @@ from plain import random_network
 from route import planes_at
 from test_weights import copy_of_the_checkout
 
-from vs_paragonsr2 import cache, load_network, upscale
+from vs_paragonsr2 import load_network, upscale
+from vs_paragonsr2.support import cache
 from vs_paragonsr2.training.trainer import save_checkpoint
 
 CLIP = """

@@ -6,7 +6,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Protocol, cast
 
-from ..errors import ParagonSR2Error
+from ..support.errors import ParagonSR2Error
 from .base import Options, Request, Session
 
 # OpenVINO's converter starts a process that reports its use to its makers, unless the module for it is missing when OpenVINO is
@@ -73,7 +73,7 @@ def load_backend(name: str) -> Backend:
     if name not in BACKENDS:
         raise ParagonSR2Error(f"backend is {name!r}: expected one of {', '.join(map(repr, BACKENDS))}, or None to choose")
     try:
-        return cast(Backend, import_module(f".{name}", __package__))
+        return cast(Backend, import_module(f".{'pytorch' if name == 'torch' else name}", __package__))
     except ImportError as error:
         hint = _foreign_openvino() if name == "openvino" else ""
         if error.name == "torch":

@@ -9,9 +9,9 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ParagonSR2Error
+from ..checkpoints.models import Model
 from ..program.colour import ClipSpec
-from ..weights import Model
+from ..support.errors import ParagonSR2Error
 
 Plane = NDArray[np.generic]
 """A plane as it lies in a frame: (height, width) samples, rows possibly further apart than they are long."""

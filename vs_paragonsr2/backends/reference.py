@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import ParagonSR2Error
-from ..network import Network, load_network
+from ..checkpoints.models import Model
+from ..checkpoints.network import Network, load_network
 from ..program.colour import (
     ClipSpec,
     Resampler,
@@ -25,10 +25,10 @@ from ..program.colour import (
     yuv_to_rgb,
 )
 from ..program.tiling import Upsampler, border
-from ..weights import Model
+from ..support.errors import ParagonSR2Error
 from .base import Plane, Request, Session, check_scale
-from .devices import device_name as device_name
-from .devices import torch_devices
+from .pytorch.devices import device_name as device_name
+from .pytorch.devices import torch_devices
 
 
 def default_device() -> str:

@@ -10,8 +10,8 @@ from os import fstat
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..arguments import MAX_CHECKPOINT_BYTES, shown
-from ..errors import ParagonSR2Error
+from ..support.arguments import MAX_CHECKPOINT_BYTES, shown
+from ..support.errors import ParagonSR2Error
 
 MAX_MEMBERS = 10_000
 MAX_NAME_BYTES = 512

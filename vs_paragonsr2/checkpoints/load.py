@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import ALPHA_RANGE, MAX_CHECKPOINT_BYTES, checkpoint_file, is_alpha, shown
-from ..errors import ParagonSR2Error
 from ..network.description import Description, describe
 from ..program.parts import NetworkParts
+from ..support.arguments import ALPHA_RANGE, MAX_CHECKPOINT_BYTES, checkpoint_file, is_alpha, shown
+from ..support.errors import ParagonSR2Error
 from .pickled import read_pickled
 
 MAX_TENSORS = 20_000

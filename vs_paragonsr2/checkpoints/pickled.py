@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import shown
-from ..errors import ParagonSR2Error
+from ..support.arguments import shown
+from ..support.errors import ParagonSR2Error
 from .archive import read_archive, unsaved
 from .storages import STORAGES, Storage, Storages, damaged
 

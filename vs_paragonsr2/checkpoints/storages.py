@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import MAX_CHECKPOINT_BYTES
-from ..errors import ParagonSR2Error
+from ..support.arguments import MAX_CHECKPOINT_BYTES
+from ..support.errors import ParagonSR2Error
 
 MAX_DIMENSIONS = 8
 

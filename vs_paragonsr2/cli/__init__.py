@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ..errors import ParagonSR2Error
+from ..support.errors import ParagonSR2Error
 from . import cache, doctor, explain
 
 

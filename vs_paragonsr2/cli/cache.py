@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from ..cache import cache_folder, entries, excess, remove
-from ..errors import ParagonSR2Error
+from ..support.cache import cache_folder, entries, excess, remove
+from ..support.errors import ParagonSR2Error
 
 
 def add_to(words: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from ..arguments import number, whole_number
 from ..backends import Options, candidates, load_backend
-from ..backends.processors import processors
-from ..cache import cache_folder
-from ..capability import AUTO, RUNTIMES, Speed, keep_speed, known_speed, verdict, version_of
-from ..errors import ParagonSR2Error
-from ..weights import find_model, shipped_models
+from ..checkpoints.models import find_model, shipped_models
+from ..clip.speed import AUTO, RUNTIMES, Speed, keep_speed, known_speed, verdict, version_of
+from ..support.arguments import number, whole_number
+from ..support.cache import cache_folder
+from ..support.errors import ParagonSR2Error
+from ..support.processors import processors
 
 if TYPE_CHECKING:
     import vapoursynth as vs
@@ -111,7 +111,7 @@ def measured(name: str, scale: int, options: Options, seconds: float, said: list
     # Here, since the other words of the command do without.
     import vapoursynth as vs
 
-    from ..filter import upscale
+    from ..clip.upscale import upscale
 
     def hear(kind: object, message: str) -> None:
         if message.startswith("upscale: "):

@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ..checkpoints import load_checkpoint
-from ..clipspec import ColorimetryReader, plane_format
-from ..errors import ParagonSR2Error
+from ..checkpoints.models import find_model
+from ..clip.colorimetry import ColorimetryReader, plane_format
 from ..program.colour import ClipSpec
 from ..program.explain import Row, cost, explain
 from ..program.fold import fold
 from ..program.geometry import halo
 from ..program.graph import Program
-from ..weights import find_model
+from ..support.errors import ParagonSR2Error
 
 
 def add_to(words: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

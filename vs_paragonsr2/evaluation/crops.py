@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..metrics import Picture, luma
 from .figures import Measured
+from .metrics import Picture, luma
 
 LABEL_HEIGHT = 26
 COLUMNS = 4

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from ..backends.base import Plane
-from ..metrics import Picture, crop_both, luma, psnr
+from .metrics import Picture, crop_both, luma, psnr
 
 type Figures = dict[str, float]
 """By their names in ``FIGURES``."""

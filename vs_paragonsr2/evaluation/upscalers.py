@@ -14,13 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..backends.reference import ReferenceSession
-from ..errors import ParagonSR2Error
-from ..metrics import Picture
-from ..network import Network, load_network
+from ..checkpoints.models import find_model
+from ..checkpoints.network import Network, load_network
 from ..network.magic_kernel import MagicKernelBase
 from ..program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from ..program.tiling import Upsampler
-from ..weights import find_model
+from ..support.errors import ParagonSR2Error
+from .metrics import Picture
 
 ONNX_RADIUS = 16
 """Pixels about a picture for a network whose receptive field is not known: as much as Stream needs."""

@@ -19,14 +19,14 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..clipspec import ColorimetryReader
-from ..errors import ParagonSR2Error
-from ..frames import planes_of
-from ..metrics import Picture, crop_both
+from ..clip.colorimetry import ColorimetryReader
+from ..clip.frames import planes_of
 from ..program.colour import Colorimetry, Matrix, PlaneFormat, Range, Siting
 from ..program.tiling import Upsampler
-from ..training.degradations import REPRODUCIBLE_X264
+from ..support.errors import ParagonSR2Error
+from .codecs import REPRODUCIBLE_X264
 from .figures import Figures, Measured, compare_luma, one_frame, ssimulacra2
+from .metrics import Picture, crop_both
 from .upscalers import open_session
 
 type Frame = list[NDArray[np.uint8]]

@@ -1,6 +1,6 @@
 """The published networks: in NumPy what a checkpoint of each variant and version holds and how it folds; in PyTorch as trained.
 
-To import this package imports no PyTorch. To use ``ParagonSR2``, ``LegacyParagonSR2``, ``Network`` or ``load_network`` does.
+Importing this package does not import PyTorch. Using ``ParagonSR2`` or ``LegacyParagonSR2`` does.
 """
 
 from importlib import import_module
@@ -11,27 +11,11 @@ from .variant import SCALES, Variant
 
 if TYPE_CHECKING:
     from .legacy.network import LegacyParagonSR2
-    from .loading import Network, load_network
     from .paragonsr2 import ParagonSR2
 
-_TORCH = {
-    "ParagonSR2": ".paragonsr2",
-    "LegacyParagonSR2": ".legacy.network",
-    "Network": ".loading",
-    "load_network": ".loading",
-}
+_TORCH = {"ParagonSR2": ".paragonsr2", "LegacyParagonSR2": ".legacy.network"}
 
-__all__ = [
-    "SCALES",
-    "VARIANTS",
-    "Description",
-    "LegacyParagonSR2",
-    "Network",
-    "ParagonSR2",
-    "Variant",
-    "describe",
-    "load_network",
-]
+__all__ = ["SCALES", "VARIANTS", "Description", "LegacyParagonSR2", "ParagonSR2", "Variant", "describe"]
 
 
 def __getattr__(name: str) -> object:

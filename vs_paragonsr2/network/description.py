@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ..arguments import shown
-from ..errors import ParagonSR2Error
 from ..program.colour import Array
 from ..program.operations import Operation
 from ..program.parts import Layer, NetworkParts, Taps
+from ..support.arguments import shown
+from ..support.errors import ParagonSR2Error
 from .folding import Shapes, Tensors, convolved, layer, prefixed, under
 from .legacy import DEFAULT_ALPHA as LEGACY_ALPHA
 from .legacy import VARIANTS as LEGACY_VARIANTS

@@ -8,7 +8,7 @@ processor's cache asks for. There is no recursion in it: a row depends on the ro
 from collections.abc import Iterator, Sequence
 from math import ceil, lcm
 
-from ..errors import ParagonSR2Error
+from ..support.errors import ParagonSR2Error
 from .colour import ClipSpec
 from .geometry import Geometry, place, spread, surroundings
 from .graph import Program

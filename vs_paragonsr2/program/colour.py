@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ParagonSR2Error
+from ..support.errors import ParagonSR2Error
 
 Array = NDArray[np.float64]
 ColourFamily = Literal["YUV", "RGB", "GRAY"]

@@ -20,7 +20,7 @@ from itertools import product
 
 import numpy as np
 
-from ..errors import ParagonSR2Error
+from ..support.errors import ParagonSR2Error
 from .colour import (
     Array,
     ClipSpec,

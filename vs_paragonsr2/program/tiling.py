@@ -4,7 +4,7 @@ from dataclasses import replace
 from math import gcd, lcm
 from typing import Any, Protocol
 
-from ..errors import ParagonSR2Error
+from ..support.errors import ParagonSR2Error
 from .colour import ClipSpec, PlaneFormat
 
 

@@ -7,8 +7,8 @@ from typing import ClassVar, cast
 
 import yaml
 
-from ..errors import ParagonSR2Error
 from ..network import ParagonSR2
+from ..support.errors import ParagonSR2Error
 from .degradation_config import Degradation, check_degradation
 from .losses import LOSSES
 from .parsing import build

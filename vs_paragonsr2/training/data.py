@@ -1,21 +1,20 @@
-"""Batches of aligned patches, a pure function of the step, and the pairs of a test set."""
+"""Batches of aligned patches, a pure function of the step."""
 
 import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from ..errors import ParagonSR2Error
+from ..evaluation.metrics import Picture
+from ..evaluation.pairs import reduce_bicubic
 from .config import TrainDataset
 from .degradations import SequencePool
 from .drawings import drawing, pattern
-from .shards import Picture, Tile, Tiles, find_shards, reduce_bicubic
+from .shards import Tile, Tiles, find_shards
 
 STRETCH = (0.5, 2.5)
 """Least and greatest gain of a channel about its mean."""
@@ -117,35 +116,3 @@ class Ahead[T]:
         """Wait for what is under way, and end the thread."""
         self._thread.shutdown(cancel_futures=True)
         self._pending.clear()
-
-
-class Pair(NamedTuple):
-    """One picture of a test set."""
-
-    name: str
-    low: Picture
-    high: Picture
-
-
-def read_pairs(folder: Path, scale: int) -> list[Pair]:
-    """``NAME_lr.png`` and ``NAME_hr.png`` of a test set, grey pictures as RGB.
-
-    Raises ParagonSR2Error where the folder has no pair, one lacks a picture, or has another scale.
-    """
-    pairs = []
-    for low in sorted(folder.glob("*_lr.png")):
-        name = low.name.removesuffix("_lr.png")
-        high = low.with_name(f"{name}_hr.png")
-        try:
-            with Image.open(low) as a, Image.open(high) as b:
-                pair = Pair(name, np.asarray(a.convert("RGB")), np.asarray(b.convert("RGB")))
-        except OSError as error:
-            raise ParagonSR2Error(f"{low}, {high.name}: no two pictures that can be read ({error})") from error
-        height, width = pair.low.shape[:2]
-        if pair.high.shape[:2] != (height * scale, width * scale):
-            sizes = f"{width}x{height} and {pair.high.shape[1]}x{pair.high.shape[0]}"
-            raise ParagonSR2Error(f"scale is {scale}: the pictures of {folder / name} have {sizes}")
-        pairs.append(pair)
-    if not pairs:
-        raise ParagonSR2Error(f"{folder}: no NAME_lr.png beside a NAME_hr.png is there")
-    return pairs

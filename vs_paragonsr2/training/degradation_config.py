@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ..errors import ParagonSR2Error
+from ..support.errors import ParagonSR2Error
 
 
 @dataclass(kw_only=True)

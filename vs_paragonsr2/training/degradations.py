@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..evaluation.codecs import REPRODUCIBLE_X264
+from ..evaluation.metrics import Picture
 from ..program.colour import (
     Colorimetry,
     Matrix,
@@ -29,11 +31,7 @@ from ..program.colour import (
     yuv_to_rgb,
 )
 from .degradation_config import Codec, Degradation
-from .shards import Picture, Tile, Tiles
-
-REPRODUCIBLE_X264 = {"x264-params": "asm=SSE2"}
-"""Without x264's code for AVX-512, which reads memory that nobody has written: one sequence in eight has other frames where the
-allocator left other bytes. This gives what its plain C gives."""
+from .shards import Tile, Tiles
 
 Planes = NDArray[np.uint8]
 """(frames, H * 3 / 2, W): 8-bit Y over U over V of 4:2:0, in the order that PyAV has."""

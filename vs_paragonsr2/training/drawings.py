@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from .shards import Picture, Tile
+from ..evaluation.metrics import Picture
+from .shards import Tile
 
 FINER = 2
 """Drawn so much larger and reduced, for smooth edges."""

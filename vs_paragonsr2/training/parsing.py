@@ -6,7 +6,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from ..errors import ParagonSR2Error
+from ..support.errors import ParagonSR2Error
 
 
 def build(kind: type[Any], value: object, place: str) -> Any:

@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import ParagonSR2Error
-
-Picture = NDArray[np.uint8]
-"""(H, W, 3), RGB."""
-
-SUFFIXES = (".webp", ".png")
+from ..evaluation.metrics import Picture
+from ..evaluation.pairs import SUFFIXES, reduce_bicubic
+from ..support.errors import ParagonSR2Error
 
 
 def find_shards(roots: list[Path]) -> list[Path]:
@@ -28,12 +24,6 @@ def find_shards(roots: list[Path]) -> list[Path]:
             raise ParagonSR2Error(f"dataroot_gt is {', '.join(map(str, roots))}: no .tar shard is at {root}")
         shards += found
     return sorted(shards)
-
-
-def reduce_bicubic(picture: Picture, scale: int) -> Picture:
-    """Reduce (H, W, 3) with the antialiased bicubic (a = -0.5) that MATLAB's imresize has; H and W divisible by scale."""
-    height, width = picture.shape[:2]
-    return np.asarray(Image.fromarray(picture).resize((width // scale, height // scale), Image.Resampling.BICUBIC))
 
 
 class Tile(NamedTuple):

@@ -8,7 +8,8 @@ by block, and the convolution before each nonlinearity is rescaled to give them 
 import torch
 from torch import Tensor, nn
 
-from ..network import Network, ParagonSR2
+from ..checkpoints.network import Network
+from ..network import ParagonSR2
 from ..network.layers import LayerScale
 from ..network.stream.block import StreamBlock
 

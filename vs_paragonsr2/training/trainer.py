@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from ..errors import ParagonSR2Error
+from ..checkpoints.network import Network, load_network
+from ..evaluation.metrics import psnr_luma
+from ..evaluation.pairs import Pair, read_pairs
 from ..evaluation.upscalers import upscale_picture
-from ..metrics import psnr_luma
-from ..network import Network, ParagonSR2, load_network
+from ..network import ParagonSR2
+from ..support.errors import ParagonSR2Error
 from .config import TrainDataset, TrainingConfig
-from .data import Ahead, Batch, Pair, PatchSampler, read_pairs, stretched
+from .data import Ahead, Batch, PatchSampler, stretched
 from .forward import training_forward
 from .losses import LOSSES
 from .optimisers import make_optimiser

@@ -15,7 +15,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from ...checkpoints.load import parts_of
-from ...errors import ParagonSR2Error
+from ...checkpoints.models import Model, sees_whole_picture
 from ...program.bands import band_rows, in_bands, longest_reach, place_band, priming
 from ...program.colour import ClipSpec, PlaneFormat
 from ...program.fold import fold
@@ -23,13 +23,13 @@ from ...program.geometry import Geometry, halo, place
 from ...program.graph import Program
 from ...program.operations import Margin
 from ...program.tiling import check_side, tile_spec, unit
-from ...weights import Model, sees_whole_picture
+from ...support.errors import ParagonSR2Error
+from ...support.processors import cores, gains_by_bf16
 from ..base import NonFiniteError, Options, Plane, Request, Session, check_scale
-from ..planes import input_ratios, place_cells, plane_ratios, plane_shapes, replicate
-from ..processors import cores, gains_by_bf16
-from ..sharing import SharedFrame
 from ..switch import SwitchingSession
+from ..tiles import input_ratios, place_cells, plane_ratios, plane_shapes, replicate
 from .lowering import lower
+from .shared_frame import SharedFrame
 
 PRECISIONS = ("f32", "bf16", "f16")
 

@@ -10,7 +10,6 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset15 as opset
 
-from ...errors import ParagonSR2Error
 from ...program.colour import PlaneFormat
 from ...program.geometry import Geometry, Sides
 from ...program.graph import Program
@@ -34,6 +33,7 @@ from ...program.operations import (
     Sum,
     WindowAttention,
 )
+from ...support.errors import ParagonSR2Error
 from .attention import constant, per_channel, rms_norm, window_attention
 from .gelu import coarse_gelu, number
 

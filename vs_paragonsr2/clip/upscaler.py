@@ -10,17 +10,17 @@ from typing import Any
 
 import vapoursynth as vs
 
-from .backends import Options, Request, load_backend
-from .backends.base import Plane
-from .clipspec import ColorimetryReader, whole_property
-from .errors import ParagonSR2Error
+from ..backends import Options, Request, load_backend
+from ..backends.base import Plane
+from ..backends.sessions import SESSIONS, AnySession
+from ..checkpoints.models import Model
+from ..program.colour import ClipSpec, Colorimetry, PlaneFormat
+from ..support.errors import ParagonSR2Error
+from .colorimetry import ColorimetryReader, whole_property
 from .frames import new_frame, planes_of, with_properties
 from .lateness import Lateness, remedy
-from .program.colour import ClipSpec, Colorimetry, PlaneFormat
 from .repeats import Repeats
-from .sessions import SESSIONS, AnySession
 from .temporal import averages, begins_scene
-from .weights import Model
 
 
 class Upscaler:

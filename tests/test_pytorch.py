@@ -21,17 +21,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import vs_paragonsr2.backends as backends_room
-import vs_paragonsr2.backends.torch as torch_room
+import vs_paragonsr2.backends.pytorch as torch_room
 from vs_paragonsr2 import ParagonSR2Error, upscale
-from vs_paragonsr2.backends import Options, Request, lanes, switch
+from vs_paragonsr2.backends import Options, Request, switch
 from vs_paragonsr2.backends.base import Plane, Session
-from vs_paragonsr2.backends.devices import CPULane, Lane, is_lost, is_out_of_memory
-from vs_paragonsr2.backends.modules import ProgramModule, seam_dtype
-from vs_paragonsr2.backends.planes import Layout, padded_shapes
+from vs_paragonsr2.backends.pytorch import lanes
+from vs_paragonsr2.backends.pytorch.devices import CPULane, Lane, is_lost, is_out_of_memory
+from vs_paragonsr2.backends.pytorch.modules import ProgramModule, seam_dtype
+from vs_paragonsr2.backends.sessions import SESSIONS
+from vs_paragonsr2.backends.tiles import Layout, padded_shapes
+from vs_paragonsr2.checkpoints.models import find_model
 from vs_paragonsr2.program.colour import ClipSpec
 from vs_paragonsr2.program.tiling import tile_spec
-from vs_paragonsr2.sessions import SESSIONS
-from vs_paragonsr2.weights import find_model
 
 MODEL = golden("realtime_x2")
 CPU = torch.device("cpu")

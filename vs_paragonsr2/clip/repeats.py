@@ -9,7 +9,7 @@ from threading import Lock
 
 import numpy as np
 
-from .backends.base import Plane
+from ..backends.base import Plane
 
 MAX_BYTES = 256 << 20
 """Memory of what is kept, unless a single frame takes more."""

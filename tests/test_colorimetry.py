@@ -4,7 +4,7 @@ import pytest
 import vapoursynth as vs
 
 from vs_paragonsr2 import ParagonSR2Error
-from vs_paragonsr2.clipspec import ColorimetryReader, plane_format
+from vs_paragonsr2.clip.colorimetry import ColorimetryReader, plane_format
 from vs_paragonsr2.program.colour import Colorimetry, Matrix, PlaneFormat, Range, Siting
 
 

@@ -15,7 +15,7 @@ from conftest import golden, random_planes
 from route import Planes, clip_of, planes_at
 
 from vs_paragonsr2 import upscale
-from vs_paragonsr2.upscaler import log_once
+from vs_paragonsr2.clip.upscaler import log_once
 
 MODEL = golden("realtime_x2")
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends.base import Plane
-from .program.colour import PlaneFormat
+from ..backends.base import Plane
+from ..program.colour import PlaneFormat
 
 TAP = 0.2
 """The a above: what is left of the frame before."""

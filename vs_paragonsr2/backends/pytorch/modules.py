@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..errors import ParagonSR2Error
-from ..program.colour import ClipSpec, PlaneFormat
-from ..program.fold import fold
-from ..program.geometry import halo, place
-from ..program.graph import Program
-from ..program.operations import Margin
-from ..program.parts import NetworkParts
+from ...program.colour import ClipSpec, PlaneFormat
+from ...program.fold import fold
+from ...program.geometry import halo, place
+from ...program.graph import Program
+from ...program.operations import Margin
+from ...program.parts import NetworkParts
+from ...support.errors import ParagonSR2Error
 from .steps import PlanesStep, RoundStep, step_of
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)

@@ -10,11 +10,11 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
-from .backends import Options, candidates, load_backend
-from .backends.processors import processors
-from .cache import entry_path, keep, load_kept
-from .errors import ParagonSR2Error
-from .weights import Model, find_model, shipped_models
+from ..backends import Options, candidates, load_backend
+from ..checkpoints.models import Model, find_model, shipped_models
+from ..support.cache import entry_path, keep, load_kept
+from ..support.errors import ParagonSR2Error
+from ..support.processors import processors
 
 AUTO = ("stream", "realtime")
 """The models among which ``"auto"`` chooses, the better picture first."""

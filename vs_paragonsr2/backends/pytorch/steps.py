@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ParagonSR2Error
-from ..program import operations as op
-from ..program.colour import Array
-from ..program.geometry import Geometry
-from ..program.operations import Margin, Operation
+from ...program import operations as op
+from ...program.colour import Array
+from ...program.geometry import Geometry
+from ...program.operations import Margin, Operation
+from ...support.errors import ParagonSR2Error
 
 
 def _cut(x: Tensor, cut: Margin) -> Tensor:

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ParagonSR2Error
-from ..program.colour import PlaneFormat
-from .devices import UNDISTURBED, DeviceMemoryError
-from .modules import ProgramModule, input_formats, narrow, seam_dtype, widen
-from .planes import padded_shapes
+from ...program.colour import PlaneFormat
+from ...support.errors import ParagonSR2Error
+from ..pytorch.devices import UNDISTURBED, DeviceMemoryError
+from ..pytorch.modules import ProgramModule, input_formats, narrow, seam_dtype, widen
+from ..tiles import padded_shapes
 
 SETTINGS: dict[str, Any] = {
     # Nothing is left to PyTorch, and every number has the type that the graph gives it: half in the body, single in the sums.

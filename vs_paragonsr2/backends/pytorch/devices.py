@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..errors import ParagonSR2Error
-from .base import Options
+from ...support.errors import ParagonSR2Error
+from ..base import Options
 
 WARM_UPS = 3
 """Runs before a recording: libraries choose their kernels in the first ones."""

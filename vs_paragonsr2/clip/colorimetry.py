@@ -6,8 +6,8 @@ from typing import Any
 
 import vapoursynth as vs
 
-from .errors import ParagonSR2Error
-from .program.colour import Colorimetry, ColourFamily, Matrix, PlaneFormat, Range, Siting, parse_matrix, parse_range, parse_siting
+from ..program.colour import Colorimetry, ColourFamily, Matrix, PlaneFormat, Range, Siting, parse_matrix, parse_range, parse_siting
+from ..support.errors import ParagonSR2Error
 
 FAMILIES: dict[vs.ColorFamily, ColourFamily] = {vs.YUV: "YUV", vs.RGB: "RGB", vs.GRAY: "GRAY"}
 

@@ -4,11 +4,11 @@ import os
 
 import torch
 
-from ..checkpoints import load_checkpoint
-from ..errors import ParagonSR2Error
-from .layers import AttentionMode
-from .legacy.network import LegacyParagonSR2
-from .paragonsr2 import ParagonSR2
+from ..network.layers import AttentionMode
+from ..network.legacy.network import LegacyParagonSR2
+from ..network.paragonsr2 import ParagonSR2
+from ..support.errors import ParagonSR2Error
+from . import load_checkpoint
 
 Network = ParagonSR2 | LegacyParagonSR2
 

@@ -43,7 +43,7 @@ UNDECIDING = ("evaluation", "training")
 @cache
 def sources_digest() -> str:
     """Of all the package's code that can decide what an entry holds: after an upgrade nothing old is taken."""
-    return digest_of(Path(__file__).parent)
+    return digest_of(Path(__file__).parents[1])
 
 
 def digest_of(package: Path) -> str:

@@ -12,20 +12,20 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from ..checkpoints.load import parts_of
-from ..errors import ParagonSR2Error
-from ..program.colour import ClipSpec
-from ..program.fold import fold
-from ..program.graph import Program
-from ..program.parts import NetworkParts
-from ..program.tiling import tile_size, tile_spec, unit
-from .base import Request, check_scale
+from ...checkpoints.load import parts_of
+from ...program.colour import ClipSpec
+from ...program.fold import fold
+from ...program.graph import Program
+from ...program.parts import NetworkParts
+from ...program.tiling import tile_size, tile_spec, unit
+from ...support.errors import ParagonSR2Error
+from ..base import Request, check_scale
+from ..switch import SwitchingSession
+from ..tiles import Layout
 from .devices import CUDALane, is_lost, is_out_of_memory, lane_on, memory_errors, torch_devices
 from .devices import device_name as device_name
 from .lanes import Check, FrameLane, LanesSession, TileProgram, open_fitting, smaller_sizes, spread
 from .modules import ProgramModule, program_for
-from .planes import Layout
-from .switch import SwitchingSession
 
 PRECISIONS = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 

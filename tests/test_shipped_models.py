@@ -16,10 +16,13 @@ from safetensors.torch import save_file
 from vs_paragonsr2 import ParagonSR2Error, load_network, shipped_models
 from vs_paragonsr2.checkpoints import load_checkpoint
 from vs_paragonsr2.checkpoints.load import description_of
-from vs_paragonsr2.weights import find_model
+from vs_paragonsr2.checkpoints.models import find_model
 
 ROOT = Path(__file__).resolve().parents[1]
-FIND = "import vs_paragonsr2, vs_paragonsr2.weights as w\nprint(vs_paragonsr2.__file__, w.find_model('realtime', 2).path, sep='|')"
+FIND = (
+    "import vs_paragonsr2, vs_paragonsr2.checkpoints.models as m\n"
+    "print(vs_paragonsr2.__file__, m.find_model('realtime', 2).path, sep='|')"
+)
 
 
 def found_by(folder: Path, **environment: str) -> tuple[Path, Path]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from .arguments import checkpoint_file
-from .checkpoints.load import SUFFIXES, description_of
-from .errors import ParagonSR2Error
+from ..support.arguments import checkpoint_file
+from ..support.errors import ParagonSR2Error
+from .load import SUFFIXES, description_of
 
 SUMS = "SHA256SUMS"
 
@@ -35,7 +35,7 @@ class Model:
 
 def models_folder() -> Path:
     """Where the shipped checkpoints are: inside an installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     installed = package / "models"
     return installed if installed.is_dir() else package.parent / "models"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Lock
 
-from .backends import Request, Session, load_backend
+from . import Request, Session, load_backend
 
 type AnySession = Session[object]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import vapoursynth as vs
 
-from .backends.base import Plane
+from ..backends.base import Plane
 
 
 def planes_of(frame: vs.VideoFrame) -> list[Plane]:

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import vapoursynth as vs
 
-from .arguments import ALPHA_RANGE, is_alpha, number, whole_number
-from .backends import Options, candidates
-from .capability import ASSUMED_FPS, choose_model
-from .checkpoints.load import checkpoint_of
-from .clipspec import ColorimetryReader, plane_format
-from .errors import ParagonSR2Error
-from .program.colour import PlaneFormat
+from ..backends import Options, candidates
+from ..checkpoints.load import checkpoint_of
+from ..checkpoints.models import find_model
+from ..program.colour import PlaneFormat
+from ..support.arguments import ALPHA_RANGE, is_alpha, number, whole_number
+from ..support.errors import ParagonSR2Error
+from .colorimetry import ColorimetryReader, plane_format
+from .speed import ASSUMED_FPS, choose_model
 from .temporal import MOST_FRAMES
 from .upscaler import Upscaler, in_lanes, log_once
-from .weights import find_model
 
 
 def upscale(

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import ParagonSR2Error
-from .base import NonFiniteError, Plane, Session
+from ...support.errors import ParagonSR2Error
+from ..base import NonFiniteError, Plane, Session
+from ..tiles import Layout
 from .devices import DeviceMemoryError, Lane, give_back, is_lost, is_out_of_memory, memory_errors, used_bytes
 from .modules import input_formats, seam_dtype
-from .planes import Layout
 
 CHECKED_FRAMES = 3
 """Frames of each lane whose numbers are looked at before they are rounded: a network that overflows half precision does so soon."""

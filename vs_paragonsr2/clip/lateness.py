@@ -8,8 +8,8 @@ from collections.abc import Callable
 from threading import Lock
 from time import perf_counter
 
-from .backends import Options
-from .weights import Model, shipped_models
+from ..backends import Options
+from ..checkpoints.models import Model, shipped_models
 
 FRAMES = 48
 """In a row: what passes sooner, such as the first frames or another program's start, is not worth a word."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from vs_paragonsr2.backends.sharing import SharedFrame
+from vs_paragonsr2.backends.openvino.shared_frame import SharedFrame
 
 
 @pytest.mark.parametrize(("bands", "priming"), [(27, 1), (9, 0), (16, 3), (1, 1), (4, 2)])

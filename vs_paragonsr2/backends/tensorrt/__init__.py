@@ -11,21 +11,21 @@ from pathlib import Path
 
 import torch
 
-from ..cache import entry_path, keep, load_kept, load_or_make
-from ..checkpoints.load import parts_of
-from ..errors import ParagonSR2Error
-from ..program.tiling import tile_spec
-from .base import Request, check_scale
-from .devices import device_name as device_name
-from .devices import driver_version, lane_on, memory_errors, torch_devices
+from ...checkpoints.load import parts_of
+from ...program.tiling import tile_spec
+from ...support.cache import entry_path, keep, load_kept, load_or_make
+from ...support.errors import ParagonSR2Error
+from ..base import Request, check_scale
+from ..pytorch import alignment, dtype_of, finite_check, sizes_of, with_exact
+from ..pytorch import default_streams as default_streams
+from ..pytorch import open_session as open_pytorch
+from ..pytorch.devices import device_name as device_name
+from ..pytorch.devices import driver_version, lane_on, memory_errors, torch_devices
+from ..pytorch.lanes import FrameLane, LanesSession, open_fitting, spread
+from ..pytorch.modules import ProgramModule, program_for
+from ..switch import SwitchingSession
+from ..tiles import Layout
 from .engines import SETTINGS, Engine, EngineError, EngineGraph, Runtime, build_engine, installed_runtime
-from .lanes import FrameLane, LanesSession, open_fitting, spread
-from .modules import ProgramModule, program_for
-from .planes import Layout
-from .switch import SwitchingSession
-from .torch import alignment, dtype_of, finite_check, sizes_of, with_exact
-from .torch import default_streams as default_streams
-from .torch import open_session as open_pytorch
 
 if find_spec("torch_tensorrt") is None:
     raise ImportError("torch_tensorrt is not installed; the extras 'tensorrt' and 'tensorrt-rtx' bring it")

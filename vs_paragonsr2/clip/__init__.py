@@ -1,0 +1,1 @@
+"""What VapourSynth sees: ``upscale``, what it asks of a clip and of each frame, and the order in which frames are computed."""

@@ -1,0 +1,1 @@
+"""What every package may use: errors, checks of arguments, the cache on disk, the processors. It knows nothing of the rest."""
