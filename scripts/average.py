@@ -1,9 +1,10 @@
-"""The mean of the weights of several stages or runs that went on from each other or from the same weights.
+"""Average the weights of several stages of a run, or of several runs that went on from the same weights.
 
     python scripts/average.py A.safetensors B.safetensors --shares 0.8 0.2 --out runs/mean.safetensors
 
-It takes the extremes away that the last stage of a run may have, often for a hundredth of a dB or less, and the mean of two runs
-from the same weights can be better than both. Judge what comes out: unlike networks have a mean too, but not a useful one.
+The mean lacks the extremes that the last stage of a run may have, and often loses a hundredth of a dB or less by that. The mean of
+two runs from the same weights can be better than both. Evaluate the result: networks that were trained independently have a mean
+too, but not a useful one.
 """
 
 import argparse
@@ -17,13 +18,13 @@ from vs_paragonsr2.training.span import average, balance
 from vs_paragonsr2.training.trainer import save_checkpoint
 
 LIMIT = 4096
-"""As ``train.span.limit`` of the models that ship."""
+"""What products are balanced to, which is the ``train.span.limit`` of the models that ship."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
-    parser.add_argument("--shares", nargs="+", type=float, help="of each checkpoint, 1 in all; equal ones by default")
+    parser.add_argument("--shares", nargs="+", type=float, help="the share of each checkpoint, 1 in all (default: equal shares)")
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     arguments = parser.parse_args()
     try:
@@ -35,10 +36,10 @@ def main() -> None:
 
 
 def mean_of(paths: list[Path], shares: list[float] | None) -> ParagonSR2:
-    """The balanced mean. Raises ParagonSR2Error where the networks are not of one kind, or the shares are not theirs."""
+    """The balanced mean. Raises ParagonSR2Error where the networks are of different kinds, or the shares are not one for each."""
     shares = shares or [1 / len(paths)] * len(paths)
     if len(shares) != len(paths) or abs(sum(shares) - 1) > 1e-6:
-        raise ParagonSR2Error(f"--shares is {shares}: expected {len(paths)} numbers, one of each checkpoint, that are 1 in all")
+        raise ParagonSR2Error(f"--shares is {shares}: expected {len(paths)} numbers, one for each checkpoint, that are 1 in all")
     networks: list[ParagonSR2] = []
     for path in paths:
         network = load_network(path)
@@ -53,8 +54,8 @@ def mean_of(paths: list[Path], shares: list[float] | None) -> ParagonSR2:
 
 
 def what_is(network: ParagonSR2) -> str:
-    """What networks have to share."""
-    return f"{network.variant} {network.scale}x of version {network.version} with alpha {network.alpha}"
+    """In words, what networks must have in common to be averaged."""
+    return f"{network.description}, with alpha {network.alpha}"
 
 
 if __name__ == "__main__":

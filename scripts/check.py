@@ -1,24 +1,33 @@
 """Set up what is needed and run every check: style, types, tests. Further arguments go to pytest,
 where ``-n 0`` runs one test at a time.
 
-python3 scripts/check.py
+python3 scripts/check.py [ARGUMENT OF PYTEST ...]
 """
 
 import os
 import subprocess
 import sys
 
-from bootstrap import ROOT, run_inside
+from bootstrap import ROOT, Arguments, run_inside
+
+PLATFORMS = ("linux", "darwin", "win32")
+"""Systems that the types are checked for. Each has a cache of its own: mypy begins anew where a cache is another system's."""
 
 WORKERS = ["-n", "2", "--dist", "loadfile"]
 """Two processes of tests at once: much of a test is one thread's work, and many start a program and wait for it."""
 
 
 def main() -> None:
+    _, further = Arguments(__doc__).parse_known_args()
     run_inside("test")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # PyTorch's threads in each of them, which two cores have no room for
-    commands = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["pytest", *WORKERS, *sys.argv[1:]]]
-    # All of them, so that one run says all there is to mend; pytest last, its summary closes the output.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # PyTorch's threads in each of them: two processes keep two cores busy already
+    commands = [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        *(["mypy", "--platform", platform, "--cache-dir", f".mypy_cache/{platform}"] for platform in PLATFORMS),
+        ["pytest", *WORKERS, *further],
+    ]
+    # All of them, so that one run says all there is to mend; pytest last, so that its summary closes the output.
     codes = [subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode for command in commands]
     sys.exit(max(codes))
 

@@ -3,23 +3,22 @@
 python3 scripts/demo.py [CLIP] [--out FOLDER]
 """
 
-import argparse
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from bootstrap import ROOT, has_nvidia_driver, program, run_inside
+from bootstrap import ROOT, Arguments, has_nvidia_driver, program, run_inside
 
 
 def main() -> None:
-    run_inside("demo", *(["cuda"] if has_nvidia_driver() else []))
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Arguments(__doc__)
     parser.add_argument("clip", type=Path, nargs="?", default=ROOT / "tests/clips/flower_960x540.mp4")
-    parser.add_argument("--out", type=Path, default=ROOT / "out", help="folder of the results")
+    parser.add_argument("--out", type=Path, default=ROOT / "out", help="folder of the results (default: %(default)s)")
     arguments = parser.parse_args()
     if not arguments.clip.is_file():
-        sys.exit(f"demo: CLIP is {arguments.clip}: there is no such file")
+        parser.error(f"CLIP is {arguments.clip}: there is no such file")
+    run_inside("demo", *(["cuda"] if has_nvidia_driver() else []))
     arguments.out.mkdir(parents=True, exist_ok=True)
     video = arguments.out / f"{arguments.clip.stem}_2x.mkv"
     picture = arguments.out / f"{arguments.clip.stem}_2x.png"
@@ -31,14 +30,14 @@ def main() -> None:
 
 
 def ffmpeg() -> str:
-    """The ffmpeg on PATH, else the one of imageio-ffmpeg."""
+    """The path of the ffmpeg on PATH, or else of imageio-ffmpeg's."""
     import imageio_ffmpeg
 
     return shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
 
 
 def encode(clip: Path, video: Path) -> None:
-    """vspipe into ffmpeg, as the README shows it; the sound is taken from the clip."""
+    """Have vspipe write into ffmpeg, as the README shows it. The sound is taken from the clip."""
     script = ROOT / "scripts/samples/encode.vpy"
     with subprocess.Popen(
         [program("vspipe"), "-c", "y4m", "-p", "-a", f"source={clip}", script, "-"], stdout=subprocess.PIPE
@@ -52,7 +51,7 @@ def encode(clip: Path, video: Path) -> None:
 
 
 def compare(clip: Path, picture: Path, side: int = 320) -> None:
-    """The place of the first frame with the most detail, by bicubic and by the network, next to each other at twice its size."""
+    """Show the most detailed place of the first frame by bicubic and by the network, side by side at twice its size."""
     import numpy as np
     import vapoursynth as vs
 

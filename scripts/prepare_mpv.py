@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bootstrap import run_inside
+from bootstrap import Arguments, run_inside
 
 SUITE = "trixie"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -75,7 +75,9 @@ def _plays_with_this_python(mpv: str) -> bool:
     """Whether it has the filter, and the filter the package: a system's mpv mostly has a VapourSynth and Python of its own."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "probe.vpy")
-        script.write_text(f"import sys, vs_paragonsr2\nassert sys.prefix == {sys.prefix!r}\nvideo_in.set_output()\n")
+        script.write_text(
+            f"import sys, vs_paragonsr2\nassert sys.prefix == {sys.prefix!r}\nvideo_in.set_output()\n", encoding="utf-8"
+        )
         source = "av://lavfi:testsrc=duration=0.1:size=64x64,format=yuv420p"
         options = ["--no-config", "--vo=null", "--msg-level=all=error", f"--vf=vapoursynth={script}"]
         done = subprocess.run([mpv, *options, source], capture_output=True, check=False)
@@ -116,9 +118,8 @@ def _build(work: Path) -> Path:
     (root / "mpv").mkdir()
     run("tar", "-xf", next(work.glob("mpv_*.orig.tar.*")), "-C", root / "mpv", "--strip-components=1")
     _lay_out_vapoursynth(root / "vapoursynth")
-    (root / "etc/ld.so.conf.d/alternatives.conf").write_text(
-        "".join(f"/{folder.relative_to(root)}\n" for folder in _library_folders(root))
-    )
+    listed = "".join(f"/{folder.relative_to(root)}\n" for folder in _library_folders(root))
+    (root / "etc/ld.so.conf.d/alternatives.conf").write_text(listed, encoding="utf-8")
     _inside(root, BUILD)
     return _keep_what_runs(root, work / "kept")
 
@@ -142,9 +143,8 @@ def _download(work: Path, mirror: str) -> list[Path]:
     for name in ("lists/partial", "archives/partial"):
         (work / name).mkdir(parents=True)
     (work / "status").touch()
-    (work / "sources.list").write_text(
-        "".join(f"{kind} [signed-by={KEYRING}] {mirror} {SUITE} main\n" for kind in ("deb", "deb-src"))
-    )
+    sources = "".join(f"{kind} [signed-by={KEYRING}] {mirror} {SUITE} main\n" for kind in ("deb", "deb-src"))
+    (work / "sources.list").write_text(sources, encoding="utf-8")
     folders = {"Etc::SourceList": work / "sources.list", "Etc::SourceParts": "-", "State": work, "State::status": work / "status"}
     options = [f"-oDir::{name}={value}" for name, value in (folders | {"Cache": work}).items()]
     apt = ["apt-get", "-q", "-y", *options, "-oAPT::Sandbox::User=", "-oAPT::Install-Recommends=false"]
@@ -169,7 +169,7 @@ def _lay_out_vapoursynth(folder: Path) -> None:
     shutil.copy(wheel / "libvsscript.so", folder)
     for name in ("vapoursynth", "vapoursynth-script"):
         text = f"Name: {name}\nDescription: VapourSynth\nVersion: 74\nCflags: -I/vapoursynth/include\n"
-        (folder / f"{name}.pc").write_text(text + "Libs: -L/vapoursynth -lvsscript\n")
+        (folder / f"{name}.pc").write_text(text + "Libs: -L/vapoursynth -lvsscript\n", encoding="utf-8")
 
 
 def _library_folders(root: Path) -> list[Path]:
@@ -208,7 +208,7 @@ def _keep_what_runs(root: Path, kept: Path) -> Path:
 
 def run(*command: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
     """Its stdout. Raises Unavailable with the end of what it said where it fails."""
-    done = subprocess.run([*map(str, command)], env=env, cwd=cwd, capture_output=True, text=True, check=False)
+    done = subprocess.run([*map(str, command)], env=env, cwd=cwd, capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode:
         said = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
         raise Unavailable(f"{command[0]} ended with {done.returncode}:\n{said}")
@@ -216,6 +216,7 @@ def run(*command: object, env: dict[str, str] | None = None, cwd: Path | None = 
 
 
 def main() -> None:
+    Arguments(__doc__).parse_args()
     run_inside("test")
     print(*mpv_command())
     print(*xvfb_command())

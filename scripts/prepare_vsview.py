@@ -12,7 +12,7 @@ import platform
 import shutil
 from pathlib import Path
 
-from bootstrap import run_inside
+from bootstrap import Arguments, run_inside
 from prepare_mpv import Unavailable, kept, run
 
 LIBRARY, PACKAGE = "libpulse.so.0", "libpulse0"
@@ -49,6 +49,7 @@ def _fetch(work: Path) -> Path:
 
 
 def main() -> None:
+    Arguments(__doc__).parse_args()
     run_inside("test")
     print(library_path())
 

@@ -4,15 +4,20 @@ import io
 import os
 import tarfile
 from pathlib import Path
+from typing import Any
 
-import benchmark
 import demo
 import numpy as np
 import pytest
 import vapoursynth as vs
 import vsutil
+from benchmarks import peer
 from numpy.typing import NDArray
 from PIL import Image
+
+from vs_paragonsr2.backends import Request, find_backend
+from vs_paragonsr2.checkpoints.models import Model
+from vs_paragonsr2.program.colour import ClipSpec
 
 TESTS = Path(__file__).parent
 CLIPS = TESTS / "clips"
@@ -31,6 +36,22 @@ def shared(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs shared/{name} beside the checkout")
     return path
+
+
+def request_of(
+    backend: str,
+    model: Model,
+    spec: ClipSpec,
+    *,
+    device: str | None = None,
+    num_streams: int = 1,
+    alpha: float | None = None,
+    **own: Any,
+) -> Request[Any]:
+    """What a session of a backend is asked for, without a clip; ``own`` are fields of the backend's options."""
+    described = find_backend(backend)
+    options = described.options_type(device=device or described.devices[0], num_streams=num_streams, **own)
+    return Request(model, spec, options, backend, alpha)
 
 
 def random_planes(fmt: int, width: int, height: int, seed: int = 0) -> list[NDArray[np.generic]]:
@@ -66,8 +87,8 @@ def peer_plugin() -> Path:
     """The folder of vs-mlrt's OpenVINO plugin, in the benchmark's environment of it. Every core loads what is in the folder that
     ``VAPOURSYNTH_EXTRA_PLUGIN_PATH`` names.
     """
-    assert benchmark.set_up_peer() is None
-    return next(benchmark.PEER.glob("**/vapoursynth/plugins/ov"))
+    assert peer.set_up() is None
+    return next(peer.PEER.glob("**/vapoursynth/plugins/ov"))
 
 
 def smooth_picture(side: int, seed: int) -> np.ndarray:

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vs_paragonsr2.backends.pytorch.modules import ProgramModule, program_for
-from vs_paragonsr2.backends.reference import apply_matrix, downsample, upsample
+from vs_paragonsr2.backends.reference.session import apply_matrix, downsample, padding, upsample
 from vs_paragonsr2.checkpoints.network import Network
 from vs_paragonsr2.network import Description, LegacyParagonSR2, ParagonSR2
-from vs_paragonsr2.network.legacy.network import LegacyGroup
+from vs_paragonsr2.network.legacy_network import LegacyGroup
 from vs_paragonsr2.network.paragonsr2 import BlockGroup
 from vs_paragonsr2.program.colour import (
     ClipSpec,
@@ -29,11 +29,10 @@ from vs_paragonsr2.program.colour import (
     yuv_to_rgb,
 )
 from vs_paragonsr2.program.fold import fold
-from vs_paragonsr2.program.graph import Program
 from vs_paragonsr2.program.interpreter import run
 from vs_paragonsr2.program.operations import Round
 from vs_paragonsr2.program.parts import NetworkParts
-from vs_paragonsr2.program.tiling import border
+from vs_paragonsr2.program.program import Program
 
 SUBSAMPLINGS = {"444": (0, 0), "422": (1, 0), "420": (1, 1), "440": (0, 1), "411": (2, 0), "410": (2, 2)}
 
@@ -104,11 +103,11 @@ def random_samples(fmt: PlaneFormat, seed: int = 0) -> list[Tensor]:
     """(1, 1, H, W) a plane, float64: codes over the whole range, or nominal values."""
     torch.manual_seed(seed)
     planes = []
-    for plane, shape in enumerate(fmt.shapes):
+    for plane in fmt.planes:
         if fmt.is_float:
-            planes.append(torch.rand(1, 1, *shape, dtype=torch.float64) - (0.5 if plane and fmt.family == "YUV" else 0))
+            planes.append(torch.rand(1, 1, *plane.shape, dtype=torch.float64) - (0.5 if plane.is_chroma else 0))
         else:
-            planes.append(torch.randint(1 << fmt.bits, (1, 1, *shape)).double())
+            planes.append(torch.randint(1 << fmt.bits, (1, 1, *plane.shape)).double())
     return planes
 
 
@@ -129,10 +128,11 @@ def plain_route(network: nn.Module, spec: ClipSpec, planes: Sequence[Tensor]) ->
         picture = apply_matrix(rgb_to_yuv(colour.matrix)[:count], picture)
     values = list(picture.split(1, 1))
     if target.family == "YUV":
-        for axis, place in enumerate(zip(target.ratios, siting_offsets(colour.siting, target.ratios), strict=True)):
+        for axis, place in enumerate(chroma_places(target, colour)):
             values[1:] = [downsample(plane, chroma_downsampler(*place), place[0], axis) for plane in values[1:]]
     out = []
-    for value, (scale, offset), (height, width) in zip(values, sample_scale(target, colour), target.shapes, strict=True):
+    for value, group in zip(values, target.planes, strict=True):
+        (scale, offset), (height, width) = sample_scale(group, colour), group.shape
         top, left = (value.shape[2] - height) // 2, (value.shape[3] - width) // 2
         out.append(value[:, :, top : top + height, left : left + width] * scale + offset)
     return out
@@ -141,18 +141,23 @@ def plain_route(network: nn.Module, spec: ClipSpec, planes: Sequence[Tensor]) ->
 def plain_rgb(network: nn.Module, spec: ClipSpec, planes: Sequence[Tensor]) -> Tensor:
     """What a network is given: the planes of one picture as RGB, the edges replicated."""
     source, colour = spec.source, spec.colour
-    about = border(network, spec)  # type: ignore[arg-type]
     values = []
-    for plane, (scale, offset), shape in zip(planes, sample_scale(source, colour), source.shapes, strict=True):
-        rows, columns = (about * part // whole for part, whole in zip(shape, source.shapes[0], strict=True))
+    for plane, group in zip(planes, source.planes, strict=True):
+        scale, offset = sample_scale(group, colour)
+        rows, columns = (padding(network, spec) // ratio for ratio in group.ratios)  # type: ignore[arg-type]
         values.append(F.pad((plane - offset) / scale, (columns, columns, rows, rows), mode="replicate"))
     if source.family == "YUV":
-        for axis, place in enumerate(zip(source.ratios, siting_offsets(colour.siting, source.ratios), strict=True)):
+        for axis, place in enumerate(chroma_places(source, colour)):
             values[1:] = [upsample(plane, chroma_upsampler(*place), axis) for plane in values[1:]]
     picture = torch.cat(values, 1).expand(-1, 3, -1, -1)
     if source.family == "YUV":
         picture = apply_matrix(yuv_to_rgb(colour.matrix), picture)
     return picture
+
+
+def chroma_places(fmt: PlaneFormat, colour: Colorimetry) -> list[tuple[int, float]]:
+    """For the rows and the columns: luma samples for one sample of chroma, and the position of the first one in luma samples."""
+    return list(zip(fmt.chroma_ratios, siting_offsets(colour.siting, fmt.chroma_ratios), strict=True))
 
 
 def parts_of(network: Network) -> NetworkParts:

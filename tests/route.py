@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import vapoursynth as vs
+from conftest import random_planes
 from numpy.typing import NDArray
 
 from vs_paragonsr2.checkpoints.network import Network
@@ -35,14 +36,14 @@ def planes_at(clip: vs.VideoNode, n: int = 0) -> Planes:
         return [np.asarray(frame[plane]).copy() for plane in range(frame.format.num_planes)]
 
 
-def replicated(planes: Planes, border: int) -> Planes:
-    """Planes with ``border`` luma samples repeated on each side, chroma in proportion."""
+def replicated(planes: Planes, padding: int) -> Planes:
+    """Planes that are padded by so many luma samples on each side, chroma in proportion: their edges are repeated."""
     height, width = planes[0].shape
-    return [np.pad(p, [(border * p.shape[0] // height,) * 2, (border * p.shape[1] // width,) * 2], mode="edge") for p in planes]
+    return [np.pad(p, [(padding * p.shape[0] // height,) * 2, (padding * p.shape[1] // width,) * 2], mode="edge") for p in planes]
 
 
 def upscaled_by_hand(
-    planes: Planes, fmt: int, network: Network, border: int, output_format: int | None = None, **colour: int
+    planes: Planes, fmt: int, network: Network, padding: int, output_format: int | None = None, **colour: int
 ) -> Planes:
     """resize.Bicubic to RGBS, the network in float32, resize.Bicubic back; frames replicate-padded first and cropped last.
 
@@ -50,7 +51,7 @@ def upscaled_by_hand(
     """
     height, width = planes[0].shape
     video = vs.core.get_video_format(fmt)
-    clip = clip_of([replicated(planes, border)], fmt)
+    clip = clip_of([replicated(planes, padding)], fmt)
     if video.color_family == vs.RGB:
         colour = {"range": colour["range"]}
     to_rgb = {f"{name}_in": value for name, value in colour.items()}
@@ -65,3 +66,12 @@ def upscaled_by_hand(
         top, left = (plane.shape[0] - rows) // 2, (plane.shape[1] - columns) // 2
         cropped.append(plane[top : top + rows, left : left + columns])
     return cropped
+
+
+def noise(length: int = 1, fmt: int = vs.YUV420P8, width: int = 16, height: int = 12) -> list[Planes]:
+    """Frames of uniform noise, each another one."""
+    return [random_planes(fmt, width, height, seed) for seed in range(length)]
+
+
+def equal(a: Planes, b: Planes) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))

@@ -38,7 +38,7 @@ def test_refuses_what_is_no_regular_file_or_too_large(tmp_path: Path) -> None:
         with pytest.raises(ParagonSR2Error, match="expected a regular file"):
             read_pickled(tmp_path / name)
     with (tmp_path / "large.pth").open("wb") as file:
-        file.truncate(2**28 + 1)  # takes no room
+        file.truncate(2**28 + 1)  # takes no space on the disk
     refused(tmp_path / "large.pth", "256 MiB, more than the 256 MiB that are read")
 
 

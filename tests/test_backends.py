@@ -10,16 +10,16 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-import benchmark
-import export_onnx
 import numpy as np
 import pytest
 import torch
+from benchmarks import peer
 from bootstrap import program
 from conftest import golden
 
-import vs_paragonsr2.backends as backends_room
-from vs_paragonsr2 import ParagonSR2Error, load_network
+from vs_paragonsr2 import ParagonSR2Error, backends, load_network
+from vs_paragonsr2.backends import pytorch
+from vs_paragonsr2.backends.pytorch.onnx import export_rgb, plain
 
 MODEL = golden("realtime_x2")
 
@@ -53,10 +53,10 @@ except vs.Error as error:
 
 
 def test_a_driver_without_pytorch_is_said_and_openvino_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends_room, "ctypes", SimpleNamespace(CDLL=lambda name: None))
+    monkeypatch.setattr(pytorch, "ctypes", SimpleNamespace(CDLL=lambda name: None))
     monkeypatch.setitem(sys.modules, "torch", None)  # what a failed import leaves
-    backends, why = backends_room.candidates(None)
-    assert backends == ["openvino", "reference"]
+    names, why = backends.candidates(None)
+    assert names == ["openvino", "reference"]
     assert why.startswith("there is an NVIDIA driver, but PyTorch cannot be imported (")
     assert why.endswith("; pip install 'vs_paragonsr2[cuda]' brings PyTorch")
 
@@ -65,10 +65,11 @@ def test_a_driver_without_pytorch_is_said_and_openvino_comes_first(monkeypatch: 
     ("name", "extras"), [("reference", ["reference"]), ("torch", ["cuda"]), ("tensorrt", ["tensorrt-rtx", "tensorrt"])]
 )
 def test_a_backend_without_pytorch_says_who_brings_it(name: str, extras: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, f"vs_paragonsr2.backends.{name}", raising=False)
+    folder = backends.find_backend(name).__module__
+    monkeypatch.delitem(sys.modules, f"{folder}.session", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ParagonSR2Error, match=f"backend is '{name}', which cannot be imported here ") as raised:
-        backends_room.load_backend(name)
+        backends.load_backend(name)
     assert re.findall(r"'vs_paragonsr2\[(.*?)\]'", str(raised.value)) == extras
 
 
@@ -78,7 +79,7 @@ def clashing_openvino(peer_plugin: Path) -> Path:
     (library,) = peer_plugin.glob("libopenvino.so.*")
     year, minor, patch = re.fullmatch(r"\.(\d\d)(\d)(\d)", library.suffix).groups()  # type: ignore[union-attr]
     version = f"20{year}.{minor}.{patch}"
-    folder = benchmark.PEER / f"openvino-{version}"
+    folder = peer.PEER / f"openvino-{version}"
     if not folder.exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", f"{folder}.part"]
         subprocess.run([*pip, f"openvino=={version}"], check=True)
@@ -89,10 +90,10 @@ def clashing_openvino(peer_plugin: Path) -> Path:
 @pytest.mark.parametrize("when", ["with the core", "before", "after"])
 def test_both_live_in_one_process(when: str, peer_plugin: Path, tmp_path: Path) -> None:
     onnx, script = tmp_path / "a.onnx", tmp_path / "both.vpy"
-    export_onnx.export_rgb(partial(export_onnx.plain, load_network(MODEL)), onnx, torch.float32)
+    export_rgb(partial(plain, load_network(MODEL)), onnx, torch.float32)
     load = f"vs.core.std.LoadPlugin({str(next(peer_plugin.glob('libvsov.*')))!r})"
     first, then = (load if when == moment else "" for moment in ("before", "after"))
-    script.write_text(BOTH.format(model=str(MODEL), onnx=str(onnx), first=first, then=then))
+    script.write_text(BOTH.format(model=str(MODEL), onnx=str(onnx), first=first, then=then), encoding="utf-8")
     plugins = {"VAPOURSYNTH_EXTRA_PLUGIN_PATH": str(peer_plugin)} if when == "with the core" else {}
     done = subprocess.run([program("vspipe"), script, "-"], env=os.environ | plugins, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
@@ -109,7 +110,7 @@ def test_a_clash_is_named_and_the_next_backend_goes_on(peer_plugin: Path, clashi
         "CUDA_VISIBLE_DEVICES": "",
     }
     line = [sys.executable, "-c", ALONE.format(model=str(MODEL))]
-    said = subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(line, env=environment, capture_output=True, text=True, check=True, encoding="utf-8").stdout
     version = clashing_openvino.name.removeprefix("openvino-")
     clash = rf"the Python package openvino {re.escape(version)} clashes with {re.escape(str(peer_plugin))}/libopenvino\.so\.\d+"
     assert re.search(rf"^upscale: backend 'reference' .*{clash}", said, re.MULTILINE | re.DOTALL), said

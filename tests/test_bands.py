@@ -5,14 +5,15 @@ import pytest
 from numpy.typing import NDArray
 from plain import SUBSAMPLINGS, make_spec, parts_of, random_inputs, random_network, unrounded
 
-from vs_paragonsr2.backends.tiles import input_ratios
+from vs_paragonsr2.backends.tiles import Padding
 from vs_paragonsr2.checkpoints.network import Network
-from vs_paragonsr2.program.bands import in_bands, longest_reach, place_band, priming
+from vs_paragonsr2.program.bands import in_bands, largest_overlap, priming
 from vs_paragonsr2.program.colour import ClipSpec, ColourFamily, Siting
 from vs_paragonsr2.program.fold import fold
-from vs_paragonsr2.program.graph import Program
+from vs_paragonsr2.program.geometry import Geometry, place
 from vs_paragonsr2.program.interpreter import Values, compute, run
-from vs_paragonsr2.program.operations import Keep
+from vs_paragonsr2.program.operations import Keep, Margin
+from vs_paragonsr2.program.program import Program
 from vs_paragonsr2.program.tiling import tile_spec
 from vs_paragonsr2.support.errors import ParagonSR2Error
 
@@ -21,30 +22,31 @@ def banded(network: Network, spec: ClipSpec, rows: int, *, centred: bool = False
     return unrounded(in_bands(fold(parts_of(network), tile_spec(spec, (rows, spec.source.width)), centred=centred)))
 
 
+def placed(program: Program) -> Geometry:
+    """As a backend has it that computes bands: planes come padded, and rows are never zero-padded."""
+    return place(program, padded=True, zero_padded=(False, True))
+
+
 def keeps(program: Program) -> list[Keep]:
     return [operation for operation in program.operations if isinstance(operation, Keep)]
 
 
 def bands_of(program: Program, spec: ClipSpec, planes: list[NDArray[np.float64]], fill: float) -> list[Values]:
     """The planes of a whole picture, band by band; ``fill`` is what is kept before there is anything to keep."""
-    rows, geometry = program.spec.source.height, place_band(program)
-    about, first = geometry.given, priming(program, geometry)
+    rows, geometry = program.spec.source.height, placed(program)
+    first, (top, left, bottom, right) = priming(geometry), geometry.source_margin
     count = -(-spec.source.height // rows)
-    below = count * rows - spec.source.height + about.bottom
-    padded = [
-        np.pad(plane, (((first * rows + about.top) // y, below // y), (about.left // x, about.right // x)), mode="edge")
-        for plane, (y, x) in zip(planes, input_ratios(spec), strict=True)
-    ]
-    kept = {
-        keep: np.full((keep.channels, geometry.kept(keep), geometry.size(keep, program.spec)[1]), fill) for keep in keeps(program)
-    }
+    padding = Padding(spec, Margin(first * rows + top, left, count * rows - spec.source.height + bottom, right))
+    padded = [np.empty(shape) for shape in padding.shapes]
+    padding.on_host(planes, padded)
+    kept = {keep: np.full((keep.channels, geometry.kept(keep), geometry.size(keep)[1]), fill) for keep in keeps(program)}
     found: list[list[Values]] = []
     for band in range(first + count):
         parts = [
-            plane[band * rows // y : (band * rows + about.top + rows + about.bottom) // y]
-            for plane, (y, _) in zip(padded, input_ratios(spec), strict=True)
+            plane[band * rows // group.ratios[0] :][:height]
+            for plane, group, (height, _) in zip(padded, spec.input_planes, geometry.input_shapes, strict=True)
         ]
-        groups = compute(program, geometry, parts, kept)
+        groups = compute(geometry, parts, kept)
         if band >= first:
             found.append([plane for group in groups for plane in group])
     whole = [np.concatenate(bands) for bands in zip(*found, strict=True)]
@@ -91,13 +93,13 @@ def test_centred_samples_equal_the_whole_picture(form: tuple[ColourFamily, str])
 
 @pytest.mark.parametrize(("name", "kept"), [("realtime", [2, 2, 2, 6]), ("stream", [8] * 5 + [2, 6]), ("realtime 7", [12, 2, 6])])
 def test_rows_are_kept_where_all_goes_through_one_value(name: str, kept: list[int]) -> None:
-    """Twice the reach of each block or group, of the convolution behind them and of the tails. What the first block of Realtime and
-    Stream needs, the head computes again.
+    """Twice the reach of each block or group, of the convolution behind them and of the tails. The head of Realtime and Stream
+    computes again what the first block needs.
     """
     program = banded(random_network(name, 2), make_spec(2, (64, 16)), 32)
-    geometry = place_band(program)
+    geometry = placed(program)
     assert [geometry.kept(keep) for keep in keeps(program)] == kept
-    assert priming(program, geometry) == -(-sum(kept) // 32)
+    assert priming(geometry) == -(-sum(kept) // 32)
 
 
 def test_the_head_computes_rows_again_where_bands_are_high_enough() -> None:
@@ -107,10 +109,9 @@ def test_the_head_computes_rows_again_where_bands_are_high_enough() -> None:
 
 def test_deep_parts_are_known() -> None:
     spec = make_spec(2, (64, 16))
-    reaches = [
-        longest_reach(fold(parts_of(random_network(name, 2)), spec)) for name in ("realtime", "stream", "realtime 8", "stream 8")
-    ]
-    assert reaches[1:] == [8, 12, 72]
+    names = ("realtime", "stream", "realtime 8", "stream 8")
+    overlaps = [largest_overlap(fold(parts_of(random_network(name, 2)), spec)) for name in names]
+    assert overlaps == [6, 8, 12, 72]
 
 
 def test_what_cannot_be_cut_into_bands_is_refused() -> None:

@@ -1,9 +1,9 @@
 """What a frame costs before and after folding."""
 
-import count_operations
 import pytest
 import torch
-from count_operations import count
+from benchmarks import count_operations
+from benchmarks.count_operations import count
 from plain import make_spec, module_of, random_network
 
 
@@ -37,3 +37,10 @@ def test_a_program_costs_what_pytorch_runs(name: str) -> None:
     planes = [torch.empty(1, 1, *shape, dtype=torch.uint8, device="meta") for shape in spec.source.shapes]
     run = count(lambda: module(*planes), pixels=1536 * 2048)
     assert 0.95 * run.multiply_adds < count_operations.folded(network, spec).multiply_adds < run.multiply_adds
+
+
+def test_a_row_has_what_folding_saves() -> None:
+    row = count_operations.row("realtime", random_network("realtime", 2), 64, 48)
+    assert (row.network, row.scale) == ("realtime", "2x")
+    assert row.multiply_adds_ratio == row.multiply_adds / row.folded_multiply_adds > 1
+    assert row.bytes_moved_ratio == row.bytes_moved / row.folded_bytes_moved > 1

@@ -179,10 +179,10 @@ def test_the_share_of_clean_patches(shard: Path, clean: float, differing: int) -
 
 def with_degradation(tmp_path: Path, shard: Path, **changes: object) -> Path:
     path = config_file(tmp_path, shard, 12)
-    tree = yaml.safe_load(path.read_text())
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     codecs = [{"type": "libx264", "quality": [18, 34]}, {"type": "mjpeg", "quality": [2, 12], "weight": 0.5}]
     tree["datasets"]["train"]["degradation"] = {"codecs": codecs, "frame_size": 32, "frames": 3, "pool_size": 4, **changes}
-    path.write_text(yaml.safe_dump(tree))
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
     return path
 
 
@@ -204,7 +204,7 @@ print(digest.hexdigest())
             [sys.executable, "-c", child],
             env={**os.environ, "MALLOC_PERTURB_": filling},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         ).stdout
         for filling in ("50", "200")

@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,11 @@ from conftest import golden
 from test_openvino import run_in_a_process
 
 from vs_paragonsr2 import ParagonSR2Error, shipped_models, upscale
-from vs_paragonsr2.backends import Options
 from vs_paragonsr2.checkpoints import models as weights
 from vs_paragonsr2.cli import doctor, main
+from vs_paragonsr2.clip.log import log_once
 from vs_paragonsr2.clip.speed import HEADROOM, Speed, choose_model, keep_speed, known_speed, verdict
-from vs_paragonsr2.clip.upscaler import log_once
-from vs_paragonsr2.support import cache
-
-ASKED = Options(backend="", device="", num_streams=0)
+from vs_paragonsr2.support import cache_folder
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +27,7 @@ def nothing_is_known() -> Iterator[None]:
 
 
 def forget() -> None:
-    for entry in cache.cache_folder().glob("*.speed"):
+    for entry in cache_folder.cache_folder().glob("*.speed"):
         entry.unlink()
 
 
@@ -45,12 +41,12 @@ def logged() -> Iterator[list[str]]:
     vs.core.remove_log_handler(handle)
 
 
-def keep(pixels: float, model: str = "stream", options: Options = ASKED) -> None:
-    keep_speed(weights.find_model(model, 2), options, Speed(pixels))
+def keep(pixels: float, model: str = "stream") -> None:
+    keep_speed(weights.find_model(model, 2), None, {}, Speed(pixels))
 
 
-def known(options: Options = ASKED, model: str = "stream") -> Speed | None:
-    return known_speed(weights.find_model(model, 2), options)
+def known(model: str = "stream", backend: str | None = None, **given: object) -> Speed | None:
+    return known_speed(weights.find_model(model, 2), backend, given)
 
 
 def test_speed_is_by_pixels() -> None:
@@ -79,15 +75,15 @@ def test_verdicts(busy: float, words: str) -> None:
 @pytest.mark.parametrize(("share", "chosen"), [(0.99, "stream"), (1.01, "realtime")])
 def test_auto_is_stream_up_to_the_headroom(share: float, chosen: str) -> None:
     keep(640 * 360 * 24 / (HEADROOM * share))
-    name, scale, why = choose_model(640, 360, 24, None, ASKED)
+    name, scale, why = choose_model(640, 360, 24, None, None, {})
     assert (name, scale) == (chosen, 2)
     assert why == f"'stream' would be {HEADROOM * share:.0%} busy with 640x360 at 24 fps"
-    assert choose_model(640, 360, 12, None, ASKED)[0] == "stream"
-    assert choose_model(640, 720, 24, None, ASKED)[0] == "realtime"
+    assert choose_model(640, 360, 12, None, None, {})[0] == "stream"
+    assert choose_model(640, 720, 24, None, None, {})[0] == "realtime"
 
 
 def test_auto_without_a_measurement_is_realtime_and_says_what_would_help() -> None:
-    name, scale, why = choose_model(16, 16, 24, None, ASKED)
+    name, scale, why = choose_model(16, 16, 24, None, None, {})
     assert (name, scale) == ("realtime", 2)
     assert "vs-paragonsr2 doctor measures it" in why
 
@@ -101,18 +97,18 @@ def two_scales(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("realtime_x2", "realtime_x4", "stream_x2"):
         model = Path(shutil.copy(golden(name), models / f"{name.replace('_x', '_')}x.safetensors"))
         sums.append(f"{hashlib.sha256(model.read_bytes()).hexdigest()}  {model.name}\n")
-    (models / weights.SUMS).write_text("".join(sums))
+    (models / weights.SUMS).write_text("".join(sums), encoding="utf-8")
     monkeypatch.setattr(weights, "models_folder", lambda: models)
 
 
 @pytest.mark.usefixtures("two_scales")
 def test_auto_takes_the_scale_that_is_asked_for() -> None:
     keep(1e12)
-    assert choose_model(16, 16, 24, None, ASKED)[:2] == ("stream", 2)
-    assert choose_model(16, 16, 24, 2, ASKED)[:2] == ("stream", 2)
-    assert choose_model(16, 16, 24, 4, ASKED) == ("realtime", 4, "no other ships at 4x")
+    assert choose_model(16, 16, 24, None, None, {})[:2] == ("stream", 2)
+    assert choose_model(16, 16, 24, 2, None, {})[:2] == ("stream", 2)
+    assert choose_model(16, 16, 24, 4, None, {}) == ("realtime", 4, "no other ships at 4x")
     with pytest.raises(ParagonSR2Error, match="scale is 3: the model 'auto' has 2, 4; other scales need a file"):
-        choose_model(16, 16, 24, 3, ASKED)
+        choose_model(16, 16, 24, 3, None, {})
 
 
 def test_what_is_kept_is_of_this_model_device_and_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,10 +116,10 @@ def test_what_is_kept_is_of_this_model_device_and_configuration(monkeypatch: pyt
     assert known() == Speed(1e6)
     keep(2e6)
     assert known() == Speed(2e6)
-    assert known(replace(ASKED, wait=True, alpha=0.1, memory_limit=100, tile_size=(64, 0))) == Speed(2e6)
+    assert known(wait=True, memory_limit=100, tile_size=(64, 0)) == Speed(2e6)
     assert known(model="realtime") is None
     for change in ({"precision": "bf16"}, {"num_streams": 1}, {"backend": "reference"}, {"device": "CPU"}):
-        assert known(replace(ASKED, **change)) is None
+        assert known(**change) is None  # type: ignore[arg-type]
     monkeypatch.setattr("vs_paragonsr2.clip.speed.processors", lambda: set(range(1000)))
     assert known() is None
 
@@ -131,7 +127,7 @@ def test_what_is_kept_is_of_this_model_device_and_configuration(monkeypatch: pyt
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"pixels_per_second": -1}', b'{"pixels_per_second": NaN}', b"\xff" * 100])
 def test_a_damaged_measurement_is_none(damage: bytes) -> None:
     keep(1e6)
-    (entry,) = cache.cache_folder().glob("*.speed")
+    (entry,) = cache_folder.cache_folder().glob("*.speed")
     entry.write_bytes(damage)
     assert known() is None
     keep(1e6)
@@ -168,15 +164,14 @@ def test_the_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     assert said.err == ""
     models = ", ".join(f"{name} {scale}x" for name, scale in sorted(shipped_models()))
     timed = sum(name in ("realtime", "stream") for name, _ in shipped_models())
-    for words in ("OpenVINO CPU: ", "openvino 20", models, "backend 'openvino'", str(cache.cache_folder())):
+    for words in ("openvino: CPU: ", "openvino 20", models, "backend 'openvino'", str(cache_folder.cache_folder())):
         assert words in said.out
     for size in ("640x360", "854x480", "960x540", "1280x720", "1920x1080"):
         assert said.out.count(size) == timed
     assert said.out.count("busy") + said.out.count("no, ") == timed * 5 * 3
-    on_cpu = replace(ASKED, device="CPU")
-    speeds = known(on_cpu, "stream"), known(on_cpu, "realtime")
+    speeds = known("stream", device="CPU"), known("realtime", device="CPU")
     assert all(speed is not None and speed.pixels > 0 for speed in speeds)
-    assert "is not known" not in choose_model(64, 36, 24, None, on_cpu)[2]
+    assert "is not known" not in choose_model(64, 36, 24, None, None, {"device": "CPU"})[2]
 
 
 def test_frames_that_are_timed_differ() -> None:
@@ -191,7 +186,7 @@ def test_frames_that_are_timed_differ() -> None:
         (["--seconds", "0"], "--seconds is 0.0: expected a number of 0.1 or more"),
         (["--num-streams", "0"], "--num-streams is 0: expected a whole number of 1 or more"),
         (["--backend", "best"], "backend is 'best': expected one of"),
-        (["--device", "TPU", "--backend", "openvino"], "device is 'TPU': OpenVINO finds 'CPU'"),
+        (["--device", "TPU", "--backend", "openvino"], "device is 'TPU': backend 'openvino' has 'CPU'"),
     ],
 )
 def test_the_doctor_refuses(arguments: list[str], match: str) -> None:
@@ -203,7 +198,7 @@ def test_a_cache_that_cannot_be_written_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
-    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "file/folder"))
+    monkeypatch.setenv(cache_folder.FOLDER_VARIABLE, str(tmp_path / "file/folder"))
     monkeypatch.setattr(doctor, "TIMED", (64, 36))
     main(["doctor", "--seconds", "0.1"])
     assert "cannot be written, so that model='auto' will not know of this" in " ".join(capsys.readouterr().out.split())

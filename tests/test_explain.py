@@ -11,7 +11,7 @@ from plain import make_spec, parts_of, random_network
 
 from vs_paragonsr2.program.explain import cost, explain
 from vs_paragonsr2.program.fold import fold
-from vs_paragonsr2.program.geometry import halo
+from vs_paragonsr2.program.geometry import place
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/programs.md"
@@ -20,7 +20,9 @@ COMMAND = re.compile(r"```\n\$ vs-paragonsr2 (explain[^\n]*)\n(.*?)```", re.DOTA
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "vs_paragonsr2.cli", *arguments]
-    return subprocess.run(line, env={**os.environ, "COLUMNS": "120"}, capture_output=True, text=True, cwd=ROOT, check=False)
+    return subprocess.run(
+        line, env={**os.environ, "COLUMNS": "120"}, capture_output=True, text=True, cwd=ROOT, check=False, encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("shown", COMMAND.findall(PAGE.read_text(encoding="utf-8")), ids=lambda shown: shown[0])
@@ -38,7 +40,7 @@ def test_five_clips_are_shown() -> None:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_the_last_reach_is_the_halo_where_every_plane_is_luma(name: str, scale: int) -> None:
     program = fold(parts_of(random_network(name, scale)), make_spec(scale, (24, 24), "GRAY", "444"))
-    assert explain(program)[-1].reach == max(halo(program))
+    assert explain(program)[-1].reach == max(place(program).halo)
 
 
 def test_what_sees_the_whole_picture_is_said() -> None:

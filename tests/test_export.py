@@ -7,7 +7,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import export_onnx
 import numpy as np
 import onnx
 import onnxruntime
@@ -15,15 +14,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 import vapoursynth as vs
-from bootstrap import ROOT
 from conftest import golden
 from plain import NETWORKS, make_spec, module_of, parts_of, random_network
 from torch import Tensor, nn
 
 from vs_paragonsr2 import ParagonSR2Error, load_network, shipped_models
+from vs_paragonsr2.backends.pytorch import onnx as exporter
 from vs_paragonsr2.backends.pytorch.modules import ProgramModule, seam_dtype
+from vs_paragonsr2.backends.reference.session import padding
 from vs_paragonsr2.checkpoints.network import Network
-from vs_paragonsr2.program.tiling import border
+from vs_paragonsr2.cli import main
 
 ODD = ((17, 39), (51, 22))
 """Sizes that the command does not check with; both leave windows of photo and pro half empty."""
@@ -38,16 +38,16 @@ def by_onnx_runtime(path: Path, x: Tensor) -> Tensor:
     return torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
 
 
-def graphs_of(network: Network, graph: str) -> export_onnx.Graphs:
+def graphs_of(network: Network, graph: str) -> exporter.Graphs:
     if graph == "plain":
-        return partial(export_onnx.plain, network)
-    return partial(export_onnx.RGBModule, parts_of(network))
+        return partial(exporter.plain, network)
+    return partial(exporter.RGBModule, parts_of(network))
 
 
 def expected_of(network: Network, graph: str, x: Tensor) -> Tensor:
     """The network's picture; of the folded graph, that of a picture with repeated edges."""
     spec = make_spec(network.scale, (x.shape[2], x.shape[3]), "RGB", bits=32, is_float=True)
-    about = border(network, spec) if graph == "folded" else 0
+    about = padding(network, spec) if graph == "folded" else 0
     return F.pad(network(F.pad(x, [about] * 4, mode="replicate")), [-about * network.scale] * 4)
 
 
@@ -64,7 +64,7 @@ def expected_of(network: Network, graph: str, x: Tensor) -> Tensor:
 def test_onnx_of_any_size_gives_the_same_picture(name: str, scale: int, graph: str, dtype: torch.dtype, tmp_path: Path) -> None:
     network, path = random_network(name, scale, blocks=2), tmp_path / "a.onnx"
     tolerance = 1e-5 if dtype == torch.float32 else 1e-2
-    assert export_onnx.export_rgb(graphs_of(network, graph), path, dtype) < tolerance
+    assert exporter.export_rgb(graphs_of(network, graph), path, dtype) < tolerance
     for size in ODD:
         x = picture(*size)
         found = by_onnx_runtime(path, x.to(dtype))
@@ -77,75 +77,80 @@ def test_onnx_of_any_size_gives_the_same_picture(name: str, scale: int, graph: s
 )
 def test_the_folded_graph_for_rgb_is_exact(name: str, scale: int) -> None:
     network = random_network(name, scale, blocks=1).double()
-    graph = export_onnx.RGBModule(parts_of(network), torch.float64)
+    graph = exporter.RGBModule(parts_of(network), torch.float64)
     for size in ((19, 27), (2, 5)):
         x = picture(*size, torch.float64)
         torch.testing.assert_close(graph(x), expected_of(network, "folded", x), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("fmt", "half"), [("YUV420P8", False), ("YUV422P16", True), ("RGBH", False)])
-def test_onnx_of_planes(fmt: str, half: bool, tmp_path: Path) -> None:
-    """The command itself compares with PyTorch; here with the frame that it stands for."""
-    path = tmp_path / "a.onnx"
+@pytest.mark.parametrize(
+    ("fmt", "output", "half"),
+    [("YUV420P8", "YUV420P8", False), ("YUV422P16", "YUV422P16", True), ("RGBH", "RGBH", False), ("YUV420P8", "YUV444P10", False)],
+)
+def test_onnx_of_planes(fmt: str, output: str, half: bool, tmp_path: Path) -> None:
+    """The command itself compares with PyTorch; here with the frame that it stands for. Folders are made as they are needed."""
+    path = tmp_path / "new/a.onnx"
     arguments = ["--graph", "planes", "--size", "34x26", "--format", fmt, "--matrix", "709", "--out", str(path)]
+    arguments += ["--output-format", output] if output != fmt else []
     said = command(golden("realtime_x2"), *arguments, *(["--half"] if half else []))
     assert said.returncode == 0, said.stderr
     assert "differs from PyTorch by at most" in said.stdout
-    source = vs.core.get_video_format(getattr(vs, fmt))
+    formats = [vs.core.get_video_format(getattr(vs, name)) for name in (fmt, output)]
     kinds = {(vs.INTEGER, 8): "uint8", (vs.FLOAT, 16): "float16", (vs.FLOAT, 32): "float"}
     graph = onnx.load(path).graph
-    for values, scale in ((graph.input, 1), (graph.output, 2)):
-        assert len(values) == source.num_planes
+    for values, there, scale in zip((graph.input, graph.output), formats, (1, 2), strict=True):
+        assert len(values) == there.num_planes
         for plane, value in enumerate(values):
             tensor = value.type.tensor_type
-            kind = kinds.get((source.sample_type, source.bits_per_sample), "int16")
+            kind = kinds.get((there.sample_type, there.bits_per_sample), "int16")
             assert onnx.TensorProto.DataType.Name(tensor.elem_type).lower() == kind
             rows, columns = (26 * scale, 34 * scale)
-            if plane and source.color_family == vs.YUV:
-                rows, columns = rows >> source.subsampling_h, columns >> source.subsampling_w
+            if plane and there.color_family == vs.YUV:
+                rows, columns = rows >> there.subsampling_h, columns >> there.subsampling_w
             assert [side.dim_value for side in tensor.shape.dim] == [1, 1, rows, columns]
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, ROOT / "scripts/export_onnx.py", *arguments]
-    return subprocess.run([*map(str, line)], capture_output=True, text=True, check=False)
+    line = [sys.executable, "-m", "vs_paragonsr2.cli", "export", *arguments]
+    return subprocess.run([*map(str, line)], capture_output=True, text=True, encoding="utf-8", check=False)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--size", "33x21"], "source is 33x21: expected multiples of 2x2 for its chroma"),
-        (["--size", "large"], "size is 'large': expected WIDTHxHEIGHT, as 1920x1080"),
-        (["--size", "0x8"], "size is '0x8': expected WIDTHxHEIGHT, as 1920x1080"),
-        (["--format", "core"], "format is 'core': expected a name such as YUV420P8"),
+        (["--size", "large"], "--size is 'large': expected WIDTHxHEIGHT, as 1920x1080"),
+        (["--size", "0x8"], "--size is '0x8': expected WIDTHxHEIGHT, as 1920x1080"),
+        (["--format", "core"], "--format is 'core': expected VapourSynth's name of a format, as YUV420P8"),
+        (["--output-format", "RGB24"], "target is RGB: expected the source's colour family, YUV"),
         (["--format", "GRAY32"], "clip's format is Gray32: expected YUV, RGB or GRAY"),
         (["--matrix", "rec709"], "matrix is 'rec709': expected one of '709'"),
     ],
 )
 def test_the_command_refuses(arguments: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as said:
-        export_onnx.main(["realtime", "--graph", "planes", "--out", str(tmp_path / "a"), *arguments])
-    assert str(said.value).startswith(f"export_onnx: {message}")
+        main(["export", "realtime", "--graph", "planes", "--out", str(tmp_path / "a"), *arguments])
+    assert str(said.value).startswith(f"vs-paragonsr2: {message}")
     assert not (tmp_path / "a").exists()
 
 
 def test_a_file_with_another_picture_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = export_onnx.write
-    monkeypatch.setattr(export_onnx, "write", lambda graph, *rest: write(nn.Sequential(graph, nn.Hardtanh(0.2, 0.8)), *rest))
+    write = exporter.write
+    monkeypatch.setattr(exporter, "write", lambda graph, *rest: write(nn.Sequential(graph, nn.Hardtanh(0.2, 0.8)), *rest))
     with pytest.raises(ParagonSR2Error, match="differs from PyTorch on a picture by .*: expected at most 0.0001"):
-        export_onnx.export_rgb(graphs_of(random_network("realtime", 2, blocks=1), "plain"), tmp_path / "a.onnx", torch.float32)
+        exporter.export_rgb(graphs_of(random_network("realtime", 2, blocks=1), "plain"), tmp_path / "a.onnx", torch.float32)
 
 
 def test_noise_is_checked_as_far_as_the_precision_reaches() -> None:
     """(the file's error, PyTorch's own) on two pictures and on noise."""
     fine, out = [(1e-6, 1e-6), (2e-6, 1e-6)], Path("a.onnx")
     for noise in ((1e-5, 0.0), (4.0, 0.6), (float("nan"), float("nan")), (3.0, float("inf"))):
-        assert export_onnx._checked(out, fine, noise, 1e-4) == 2e-6
+        assert exporter._checked(out, fine, noise, 1e-4) == 2e-6
     for noise in ((1e-3, 1e-5), (6.0, 0.6), (float("nan"), 0.6)):
         with pytest.raises(ParagonSR2Error, match="on noise by"):
-            export_onnx._checked(out, fine, noise, 1e-4)
+            exporter._checked(out, fine, noise, 1e-4)
     with pytest.raises(ParagonSR2Error, match="on a picture by nan"):
-        export_onnx._checked(out, [(float("nan"), 0.0)], (0.0, 0.0), 1e-4)
+        exporter._checked(out, [(float("nan"), 0.0)], (0.0, 0.0), 1e-4)
 
 
 @pytest.mark.parametrize(("graph", "dtype"), [("plain", torch.float32), ("folded", torch.float16)])
@@ -153,7 +158,7 @@ def test_noise_is_checked_as_far_as_the_precision_reaches() -> None:
 def test_shipped_models_are_exported(model: Path, graph: str, dtype: torch.dtype, tmp_path: Path) -> None:
     """Noise drives the features of some past what float16 holds."""
     graphs = graphs_of(load_network(model), graph)
-    error = export_onnx.export_rgb(graphs, tmp_path / "a.onnx", dtype)
+    error = exporter.export_rgb(graphs, tmp_path / "a.onnx", dtype)
     assert error < (1e-5 if dtype == torch.float32 else 5e-3)
 
 
@@ -178,7 +183,7 @@ with large.get_frame(0) as frame:
 @pytest.mark.parametrize("name", ["realtime", "photo"])
 def test_vsmlrt_runs_it(name: str, graph: str, peer_plugin: Path, tmp_path: Path) -> None:
     network = random_network(name, 2, blocks=2)
-    export_onnx.export_rgb(graphs_of(network, graph), tmp_path / "a.onnx", torch.float32)
+    exporter.export_rgb(graphs_of(network, graph), tmp_path / "a.onnx", torch.float32)
     x = picture(*ODD[0])
     np.save(tmp_path / "in.npy", x[0].numpy())
     files = {key: str(tmp_path / name) for key, name in (("samples", "in.npy"), ("onnx", "a.onnx"), ("result", "out.npy"))}

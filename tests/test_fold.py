@@ -12,7 +12,6 @@ from vs_paragonsr2.checkpoints.network import Network
 from vs_paragonsr2.network import SCALES, ParagonSR2
 from vs_paragonsr2.program.colour import ClipSpec, ColourFamily, Matrix, Range, Siting
 from vs_paragonsr2.program.fold import fold
-from vs_paragonsr2.program.graph import Program
 from vs_paragonsr2.program.interpreter import run
 from vs_paragonsr2.program.operations import (
     Activation,
@@ -32,6 +31,7 @@ from vs_paragonsr2.program.operations import (
     WindowAttention,
 )
 from vs_paragonsr2.program.polyphase import Polyphase
+from vs_paragonsr2.program.program import Program
 from vs_paragonsr2.support.errors import ParagonSR2Error
 
 COLOURS = list(itertools.product(Matrix, Range))

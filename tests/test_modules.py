@@ -21,7 +21,7 @@ from plain import (
 )
 
 from vs_paragonsr2.backends.pytorch.modules import ProgramModule, narrow, seam_dtype, widen
-from vs_paragonsr2.backends.reference import ReferenceSession
+from vs_paragonsr2.backends.reference.session import ReferenceSession
 from vs_paragonsr2.checkpoints.network import Network, load_network
 from vs_paragonsr2.program.bands import in_bands
 from vs_paragonsr2.program.colour import ClipSpec, ColourFamily, Matrix, PlaneFormat, Range, Siting
@@ -42,11 +42,12 @@ def smooth_samples(fmt: PlaneFormat) -> Planes:
     """Gradients and waves with a little noise: a picture, more or less, that fills the range."""
     rng = np.random.default_rng(0)
     planes: Planes = []
-    for plane, (height, width) in enumerate(fmt.shapes):
+    for number, plane in enumerate(fmt.planes):
+        height, width = plane.shape
         y, x = np.mgrid[:height, :width] / max(height, width)
-        picture = 0.5 + 0.3 * np.sin(9 * x + 5 * y * y + plane) + 0.2 * np.cos(17 * y) + 0.05 * rng.standard_normal(x.shape)
+        picture = 0.5 + 0.3 * np.sin(9 * x + 5 * y * y + number) + 0.2 * np.cos(17 * y) + 0.05 * rng.standard_normal(x.shape)
         if fmt.is_float:
-            planes.append((picture - (0.5 if plane and fmt.family == "YUV" else 0)).astype(fmt.dtype))
+            planes.append((picture - (0.5 if plane.is_chroma else 0)).astype(fmt.dtype))
         else:
             peak = (1 << fmt.bits) - 1
             planes.append((picture * peak).round().clip(0, peak).astype(fmt.dtype))
@@ -64,14 +65,14 @@ def by_reference(network: Network, spec: ClipSpec, planes: Planes) -> Planes:
 
 
 def tensors(planes: Planes) -> list[torch.Tensor]:
-    """Samples as the graph takes them: the bits of unsigned 16-bit integers as int16."""
+    """Samples as the module takes them: the bits of unsigned 16-bit integers as int16."""
     return [torch.from_numpy(plane.view(np.int16) if plane.dtype == np.uint16 else plane)[None, None] for plane in planes]
 
 
 @torch.inference_mode()
-def by_graph(graph: ProgramModule, planes: Planes) -> Planes:
-    found = graph(*tensors(planes))
-    assert all(plane.dtype is seam_dtype(graph.spec.target) for plane in found)
+def by_module(module: ProgramModule, planes: Planes) -> Planes:
+    found = module(*tensors(planes))
+    assert all(plane.dtype is seam_dtype(module.spec.target) for plane in found)
     arrays = [plane[0, 0].numpy() for plane in found]
     return [array.view(np.uint16) if array.dtype == np.int16 else array for array in arrays]
 
@@ -100,7 +101,7 @@ def test_every_format_equals_the_reference(form: tuple[ColourFamily, str], bits:
     network = random_network("realtime", 2)
     spec = make_spec(2, (20, 28), family, subsampling, bits, is_float=is_float, range_=Range(bits == 10))
     for planes in (noise(spec.source), smooth_samples(spec.source)):
-        assert_alike(by_graph(module_of(network, spec), planes), by_reference(network, spec, planes), spec.target)
+        assert_alike(by_module(module_of(network, spec), planes), by_reference(network, spec, planes), spec.target)
 
 
 @pytest.mark.parametrize("name", ["stream", "realtime 8", "photo", "pro"])
@@ -109,7 +110,7 @@ def test_other_networks_equal_the_reference(name: str, scale: int) -> None:
     network = random_network(name, scale, blocks=2)
     spec = make_spec(scale, (12, 16), matrix=Matrix.BT2020_NCL, siting=Siting.TOP_LEFT)
     planes = smooth_samples(spec.source)
-    assert_alike(by_graph(module_of(network, spec), planes), by_reference(network, spec, planes), spec.target)
+    assert_alike(by_module(module_of(network, spec), planes), by_reference(network, spec, planes), spec.target)
 
 
 @pytest.mark.parametrize("to_bits", [10, 16, 32])
@@ -117,7 +118,7 @@ def test_more_bits_out_than_in(to_bits: int) -> None:
     network = random_network("realtime", 2)
     spec = make_spec(2, (20, 28), to_bits=to_bits)
     planes = smooth_samples(spec.source)
-    assert_alike(by_graph(module_of(network, spec), planes), by_reference(network, spec, planes), spec.target)
+    assert_alike(by_module(module_of(network, spec), planes), by_reference(network, spec, planes), spec.target)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -129,7 +130,7 @@ def test_narrow_dtypes_are_close(dtype: torch.dtype, bits: int) -> None:
     planes = smooth_samples(spec.source)
     expected = by_reference(network, spec, planes)
     digits = 1 if dtype is torch.bfloat16 else 8
-    for a, b in zip(by_graph(module_of(network, spec, dtype), planes), expected, strict=True):
+    for a, b in zip(by_module(module_of(network, spec, dtype), planes), expected, strict=True):
         off = np.abs(a.astype(np.float64) - b.astype(np.float64)) / (1 << (bits - 8))
         # Of 8 bits, all that is seen of errors are the samples that fall to the other side of a half.
         assert off.mean() < 0.25 / digits
@@ -141,21 +142,21 @@ def test_narrow_dtypes_are_close(dtype: torch.dtype, bits: int) -> None:
 def test_exports_with_static_shapes(form: tuple[ColourFamily, str, int, bool], dtype: torch.dtype) -> None:
     family, subsampling, bits, is_float = form
     spec = make_spec(2, (12, 16), family, subsampling, bits, is_float=is_float)
-    graph = module_of(random_network("realtime", 2, blocks=1), spec, dtype)
+    module = module_of(random_network("realtime", 2, blocks=1), spec, dtype)
     planes = tuple(tensors(noise(spec.source)))
-    program = torch.export.export(graph, planes, strict=True)
+    program = torch.export.export(module, planes, strict=True)
     assert not program.range_constraints
-    found, expected = program.module()(*planes), graph(*planes)
+    found, expected = program.module()(*planes), module(*planes)
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize("name", ["stream", "stream 8", "photo"])
 def test_every_kind_of_body_exports(name: str) -> None:
     spec = make_spec(2, (12, 16))
-    graph = module_of(random_network(name, 2, blocks=1), spec)
+    module = module_of(random_network(name, 2, blocks=1), spec)
     planes = tuple(tensors(noise(spec.source)))
-    found = torch.export.export(graph, planes, strict=True).module()(*planes)
-    assert all(torch.equal(a, b) for a, b in zip(found, graph(*planes), strict=True))
+    found = torch.export.export(module, planes, strict=True).module()(*planes)
+    assert all(torch.equal(a, b) for a, b in zip(found, module(*planes), strict=True))
 
 
 def test_every_16_bit_sample_survives_the_seams() -> None:
@@ -171,7 +172,7 @@ def test_integers_are_clamped() -> None:
     assert network.variant == "realtime"
     network.conv_out.weight.data *= 1000
     spec = make_spec(2, (16, 16), bits=10)
-    for plane in by_graph(module_of(network, spec), noise(spec.source)):
+    for plane in by_module(module_of(network, spec), noise(spec.source)):
         assert plane.min() == 0 and plane.max() == 1023
 
 
@@ -187,15 +188,15 @@ def test_every_operation_equals_the_interpreter(name: str, temporal: bool) -> No
 
 def test_values_that_nothing_needs_any_more_are_let_go() -> None:
     """At no time are more of them held than a block, its input and the planes need."""
-    graph = module_of(random_network("realtime", 2), make_spec(2, (12, 16)))
+    module = module_of(random_network("realtime", 2), make_spec(2, (12, 16)))
     held: set[int] = set()
     most = 0
-    for index, forgotten in enumerate(graph.forgotten):
+    for index, forgotten in enumerate(module.forgotten):
         held.add(index)
         most = max(most, len(held))
         held -= set(forgotten)
     assert most <= 6
-    assert held == set(graph.outputs)
+    assert held == set(module.outputs)
 
 
 def test_errors_say_what_would_be_right() -> None:
@@ -208,8 +209,8 @@ def test_errors_say_what_would_be_right() -> None:
 
 def test_copies_for_several_devices_share_the_program() -> None:
     """A program never changes; only weights in PyTorch's own tensors are copied."""
-    graph = module_of(random_network("realtime", 2, blocks=1), make_spec(2, (8, 8)))
-    copy = deepcopy(graph)
-    assert copy.program is graph.program
-    assert all(a.operation is b.operation for a, b in zip(copy.steps, graph.steps, strict=True))  # type: ignore[union-attr]
-    assert all(a is not b and torch.equal(a, b) for a, b in zip(copy.parameters(), graph.parameters(), strict=True))
+    module = module_of(random_network("realtime", 2, blocks=1), make_spec(2, (8, 8)))
+    copy = deepcopy(module)
+    assert copy.program is module.program
+    assert all(a.operation is b.operation for a, b in zip(copy.steps, module.steps, strict=True))  # type: ignore[union-attr]
+    assert all(a is not b and torch.equal(a, b) for a, b in zip(copy.parameters(), module.parameters(), strict=True))

@@ -23,7 +23,7 @@ GOLDEN = (
 
 
 def awaken(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Give every trained parameter a size that shows in the output: LayerScale starts near nothing."""
+    """Give every trained parameter a size that shows in the output, since LayerScale starts with very small ones."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -144,7 +144,13 @@ def test_export_with_dynamic_height_and_width(variant: str) -> None:
 
 def networks_with_a_radius() -> list[Network]:
     return [
-        *(ParagonSR2(v, s, upsampler_alpha=a) for v in ("realtime", "stream") for s in SCALES for a in (0.0, 0.4)),
+        *(
+            ParagonSR2(v.name, s, upsampler_alpha=a)
+            for v in VARIANTS.values()
+            for s in SCALES
+            for a in (0.0, 0.4)
+            if v.window is None
+        ),
         *(
             LegacyParagonSR2(v, s, n, content_processor=v == "stream")
             for v in ("realtime", "stream")
@@ -171,6 +177,22 @@ def test_radius_is_the_receptive_field(network: Network) -> None:
     assert max(middle - first, last - middle) in (r, r - 1)
 
 
+@pytest.mark.parametrize(
+    ("variant", "attention", "window"), [("photo", True, 16), ("photo", False, None), ("pro", True, 16), ("pro", False, 16)]
+)
+def test_the_description_knows_what_sees_the_whole_picture(variant: str, attention: bool, window: int | None) -> None:
+    """Changing the pixel at one end changes outputs that are further away than the convolutions see, or does not."""
+    network = ParagonSR2(variant, export_safe=not attention)
+    assert network.window == network.description.window == window
+    awaken(network).double()
+    x = torch.rand(1, 3, 1, 2 * network.radius, dtype=torch.float64)
+    poked = x.clone()
+    poked[..., 0] += 1
+    with torch.inference_mode():
+        changed = (network(poked) - network(x)).abs().amax((0, 1, 2)) > 0
+    assert changed[2 * (network.radius + 1) :].any() == network.description.sees_whole_picture == (window is not None)
+
+
 def test_half_precision_products_do_not_overflow() -> None:
     network = awaken(ParagonSR2("stream"))
     with torch.inference_mode():
@@ -192,3 +214,17 @@ def test_half_precision_products_do_not_overflow() -> None:
 def test_wrong_arguments_are_named(arguments: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=f"{named} is .*expected"):
         ParagonSR2(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("photo", 2, 8), "variant is 'photo': versions 7 and 8 have realtime and stream here"),
+        (("nano", 2, 8), "variant is 'nano': versions 7 and 8 have realtime and stream here"),
+        (("stream", 5, 8), "scale is 5: expected one of 2, 3, 4, 8"),
+        (("stream", 2, 9), "version is 9: expected 7 or 8"),
+    ],
+)
+def test_wrong_arguments_of_older_versions_are_named(arguments: tuple[str, int, int], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        LegacyParagonSR2(*arguments)

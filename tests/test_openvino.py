@@ -5,7 +5,6 @@ import re
 import statistics
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,30 +12,26 @@ import openvino as ov
 import pytest
 import torch
 import vapoursynth as vs
-from conftest import golden, random_planes
+from conftest import golden, random_planes, request_of
 from openvino import opset15
 from plain import make_spec, parts_of, random_inputs, random_network
-from route import Planes, clip_of, planes_at
-from test_filter import equal, noise
+from route import Planes, clip_of, equal, noise, planes_at
 from test_route import assert_same
 
-import vs_paragonsr2.backends as backends_room
-import vs_paragonsr2.backends.openvino as openvino_room
-from vs_paragonsr2 import ParagonSR2Error, load_network, upscale
-from vs_paragonsr2.backends import Options, Request
+import vs_paragonsr2.backends.openvino.session as openvino_session
+from vs_paragonsr2 import ParagonSR2Error, backends, load_network, upscale
 from vs_paragonsr2.backends.openvino.gelu import coarse_gelu
 from vs_paragonsr2.backends.openvino.lowering import lower
-from vs_paragonsr2.backends.sessions import SESSIONS
+from vs_paragonsr2.backends.sessions import SESSIONS, AnyRequest
 from vs_paragonsr2.backends.tiles import place_cells
 from vs_paragonsr2.checkpoints.models import find_model
-from vs_paragonsr2.clip.upscaler import log_once
-from vs_paragonsr2.program.bands import in_bands, place_band, priming
+from vs_paragonsr2.clip.log import log_once
+from vs_paragonsr2.program.bands import in_bands, priming
 from vs_paragonsr2.program.colour import Siting
 from vs_paragonsr2.program.fold import fold
-from vs_paragonsr2.program.geometry import halo, place
+from vs_paragonsr2.program.geometry import place
 from vs_paragonsr2.program.interpreter import run
-from vs_paragonsr2.program.operations import Margin
-from vs_paragonsr2.support import cache
+from vs_paragonsr2.support import cache, cache_folder
 from vs_paragonsr2.training.trainer import save_checkpoint
 
 MODEL = golden("realtime_x2")
@@ -92,8 +87,8 @@ print("torch" in sys.modules, bytes(frame[0])[:4].hex(), times.user + times.syst
 def run_in_a_process(folder: Path, model: str = "realtime") -> tuple[bool, str, float]:
     """Whether PyTorch was imported, a few samples, and the seconds that the processors worked for the process."""
     line = [sys.executable, "-c", RUN.format(model=model)]
-    environment = os.environ | {cache.FOLDER_VARIABLE: str(folder)}
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+    environment = os.environ | {cache_folder.FOLDER_VARIABLE: str(folder)}
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True, encoding="utf-8")
     imported, samples, seconds = done.stdout.split()
     return imported == "True", samples, float(seconds)
 
@@ -128,7 +123,7 @@ def test_compiling_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 SIZES = """
 import resource, vapoursynth as vs
 from vs_paragonsr2 import upscale
-from vs_paragonsr2.clip.upscaler import log_once
+from vs_paragonsr2.clip.log import log_once
 
 def play(number):
     size = {"width": 120 + 2 * (number * 37 % 60), "height": 32 + 2 * (number // 60)}
@@ -145,29 +140,32 @@ print(max(sizes[20:30]), max(sizes[60:]))
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_forty_sizes_in_turn_do_not_grow_a_process() -> None:
     """MiB after some thirty sizes, when as many sessions and kernels are kept as ever are, and after forty more."""
-    done = subprocess.run([sys.executable, "-c", SIZES], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", SIZES], capture_output=True, text=True, check=True, encoding="utf-8")
     before, after = map(float, done.stdout.split())
     assert after - before < 20
 
 
 def test_the_key_holds_all_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cache.entry_path("engine", "a", 1) == cache.entry_path("engine", "a", 1)
-    keys = {cache.entry_path("engine", *decides) for decides in (("a", 1), ("a", 2), ("a",), ("b", 1))}
-    monkeypatch.setattr(cache, "sources_digest", lambda: "another version")
-    assert len(keys | {cache.entry_path("engine", "a", 1)}) == 5
+    code = ["vs_paragonsr2.program"]
+    assert cache.entry_path("engine", "a", 1, code=code) == cache.entry_path("engine", "a", 1, code=code)
+    keys = {cache.entry_path("engine", *decides, code=code) for decides in (("a", 1), ("a", 2), ("a",), ("b", 1))}
+    keys.add(cache.entry_path("engine", "a", 1, code=["vs_paragonsr2.network"]))
+    monkeypatch.setattr(cache, "code_digest", lambda *_: "another version")
+    assert len(keys | {cache.entry_path("engine", "a", 1, code=code)}) == 6
 
 
 def test_openvino_comes_first_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends_room, "_has_cuda", lambda: False)
-    assert backends_room.candidates(None) == (["openvino", "reference"], "there is no CUDA device")
-    assert backends_room.candidates("cpu") == (["openvino", "reference"], "")
+    for module in ("pytorch", "tensorrt"):
+        monkeypatch.setattr(f"vs_paragonsr2.backends.{module}.missing_cuda", lambda device: "there is no CUDA device")
+    assert backends.candidates(None) == (["openvino", "reference"], "there is no CUDA device")
+    assert backends.candidates("cpu") == (["openvino", "reference"], "")
 
 
 def test_without_openvino_the_error_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "vs_paragonsr2.backends.openvino", raising=False)
+    monkeypatch.delitem(sys.modules, "vs_paragonsr2.backends.openvino.session", raising=False)
     monkeypatch.setitem(sys.modules, "openvino", None)  # what a failed import leaves
     with pytest.raises(ParagonSR2Error, match="'openvino', which cannot be imported here "):
-        backends_room.load_backend("openvino")
+        backends.load_backend("openvino")
 
 
 def test_what_openvino_does_not_take_falls_back() -> None:
@@ -199,7 +197,7 @@ def test_a_backend_that_breaks_falls_back_and_is_logged(monkeypatch: pytest.Monk
 
     SESSIONS.clear()
     log_once.cache_clear()
-    monkeypatch.setattr(openvino_room, "open_session", broken)
+    monkeypatch.setattr(openvino_session, "open_session", broken)
     logged: list[str] = []
     handle = vs.core.add_log_handler(lambda kind, message: logged.append(message))
     clip = clip_of(noise(1), vs.YUV420P8)
@@ -218,9 +216,12 @@ def test_a_backend_that_breaks_falls_back_and_is_logged(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("arguments", "first", "second"),
     [
-        ({"device": "GPU"}, "device is 'GPU': OpenVINO finds 'CPU' here", "backend 'reference' has"),
         ({"device": "cpu", "device_index": 1}, "device_index is 1: there are 1 of 'cpu'", "device_index is 1"),
-        ({"device": "cpu", "precision": "f24"}, "precision is 'f24': expected one of 'f32'", "the reference backend has 'f32'"),
+        (
+            {"device": "cpu", "precision": "f24"},
+            "precision is 'f24': backend 'openvino' has 'f32'",
+            "backend 'reference' has 'f32'",
+        ),
     ],
 )
 def test_where_no_backend_can_the_error_says_why_of_each(arguments: dict[str, object], first: str, second: str) -> None:
@@ -230,6 +231,11 @@ def test_where_no_backend_can_the_error_says_why_of_each(arguments: dict[str, ob
     assert found is not None and first in found[1] and second in found[2]
 
 
+def test_where_one_backend_has_the_device_its_error_is_the_error() -> None:
+    with pytest.raises(vs.Error, match="^upscale: device is 'GPU': OpenVINO finds 'CPU' here$"):
+        upscale(clip_of(noise(1), vs.YUV420P8), MODEL, device="GPU")
+
+
 def test_a_scale_that_differs_is_refused() -> None:
     with pytest.raises(vs.Error, match="scale is 3: the checkpoint's own is 2"):
         upscale(clip_of(noise(1), vs.YUV420P8), MODEL, scale=3, backend="openvino")
@@ -237,7 +243,7 @@ def test_a_scale_that_differs_is_refused() -> None:
 
 def test_the_error_for_a_missing_backend_is_ours() -> None:
     with pytest.raises(ParagonSR2Error, match="backend is 'tensorflow': expected one of 'tensorrt'"):
-        backends_room.load_backend("tensorflow")
+        backends.load_backend("tensorflow")
 
 
 @pytest.mark.parametrize(("frames", "threads", "streams"), [(1, 8, 1), (3, 8, 3), (20, 8, 4), (20, 2, 2)])
@@ -247,12 +253,12 @@ def test_no_more_streams_than_frames_are_asked_for_at_once(
     """So that the cores are shared by those that have something to do. A processor of four cores is made up."""
     asked: list[int] = []
 
-    def open_session(request: Request) -> None:
-        asked.append(request.options.num_streams)
+    def open_session(request: AnyRequest) -> None:
+        asked.append(request.num_streams)
         raise ParagonSR2Error("enough")
 
-    monkeypatch.setattr(openvino_room, "cores", lambda: 4)
-    monkeypatch.setattr(openvino_room, "open_session", open_session)
+    monkeypatch.setattr("vs_paragonsr2.backends.openvino.cores", lambda: 4)
+    monkeypatch.setattr(openvino_session, "open_session", open_session)
     before = vs.core.num_threads
     try:
         vs.core.num_threads = threads
@@ -275,23 +281,22 @@ def test_networks_with_attention_have_few_streams(name: str, streams: int, tmp_p
         found.append(num_streams)
         raise ParagonSR2Error("enough")
 
-    monkeypatch.setattr(openvino_room, "_programs", programs)
+    monkeypatch.setattr(openvino_session, "_programs", programs)
     save_checkpoint(random_network(name, 2, blocks=1), tmp_path / "a.safetensors")
-    options = Options(backend="openvino", device="CPU", num_streams=9)
+    model = find_model(tmp_path / "a.safetensors", 2)
     with pytest.raises(ParagonSR2Error, match="enough"):
-        openvino_room.open_session(Request(find_model(tmp_path / "a.safetensors", 2), make_spec(2, (24, 16)), options))
+        openvino_session.open_session(request_of("openvino", model, make_spec(2, (24, 16)), num_streams=9))
     assert found == [streams]
 
 
 def test_bands_as_low_as_was_asked_for() -> None:
-    options = Options(backend="openvino", device="CPU")
     yuv, gray = make_spec(2, (24, 16)), make_spec(2, (24, 16), "GRAY", "444")
     for spec, asked, expected in (
         *((yuv, (0, 0), 24), (yuv, (9, 0), 8), (yuv, (0, 9), 24), (yuv, (3, 0), 2)),
         *((gray, (3, 0), 3), (gray, (1, 0), 1)),
     ):
-        request = Request(find_model(MODEL, 2), spec, replace(options, tile_size=asked))
-        program, _ = openvino_room.program_of(request, centred=False)
+        request = request_of("openvino", find_model(MODEL, 2), spec, tile_size=asked)
+        program = openvino_session.geometry_of(request, centred=False).program
         assert program.spec.source.height == expected
     clip = clip_of(noise(1, width=16, height=24), vs.YUV420P8)
     with pytest.raises(vs.Error, match="tile_size is 1 high: expected 0, for the picture's own, or 2 or more"):
@@ -315,7 +320,7 @@ def test_bands_of_any_height_give_the_same_floats(fmt: vs.PresetVideoFormat) -> 
 def test_cells_come_to_their_places(dtype: type[np.generic], count: int, rows: int, columns: int) -> None:
     down, across, height = 3, 5, 3 * rows - rows // 2
     cells = (np.arange(down * across * count * rows * columns) % 251).astype(dtype).reshape(down, across, -1)
-    # As a frame's, planes have room behind each row, and more rows than the cells reach.
+    # As a frame's, planes have bytes to spare behind each row, and more rows than the cells reach.
     planes = [np.zeros((height + 2, across * columns + 7), dtype)[:, :-7] for _ in range(count)]
     place_cells(cells, [plane[:height] for plane in planes])
     whole = cells.reshape(down, across, count, rows, columns).transpose(2, 0, 3, 1, 4).reshape(count, down * rows, -1)
@@ -346,11 +351,10 @@ def test_every_operation_equals_the_interpreter(name: str, temporal: bool) -> No
     program = fold(parts_of(network), spec)
     planes = [plane[0, 0].numpy().astype(np.float32) for plane in random_inputs(spec)]
     expected = run(program, planes)
-    banded = program if program.windows else in_bands(program)
-    geometry = place(program, given=Margin(*halo(program) * 2)) if program.windows else place_band(banded)
-    compiled = ov.Core().compile_model(lower(banded, geometry, "f32"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    bands = openvino_room.Bands([compiled], 24, priming(banded, geometry), geometry.given)
-    session = openvino_room.OpenVINOSession(spec, bands, 1)
+    geometry = place(program if program.windows else in_bands(program), padded=True, zero_padded=(False, True))
+    compiled = ov.Core().compile_model(lower(geometry, "f32"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    bands = openvino_session.BandProgram([compiled], 24, priming(geometry), geometry.source_margin)
+    session = openvino_session.OpenVINOSession(spec, bands, 1)
     out: Planes = [np.empty(shape, np.float32) for shape in spec.target.shapes]
     session.run(planes, out)
     for a, b in zip(out, expected, strict=True):

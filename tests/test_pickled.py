@@ -82,7 +82,7 @@ def test_needs_no_pytorch(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.pth", {"a": torch.ones(2)})
     program = "import sys, pathlib; sys.modules['torch'] = None; from vs_paragonsr2.checkpoints.pickled import read_pickled; "
     program += f"print(read_pickled(pathlib.Path({str(path)!r})))"
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     assert run.stdout == "{'a': array([1., 1.], dtype=float32)}\n"
 
 

@@ -7,17 +7,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import playback
 import pytest
 import vapoursynth as vs
+from benchmarks import playback, player
 from bootstrap import ROOT
-from conftest import golden
+from conftest import golden, request_of
+from plain import make_spec
 
 from vs_paragonsr2 import upscale
-from vs_paragonsr2.backends import Options
 from vs_paragonsr2.checkpoints.models import Model, find_model
 from vs_paragonsr2.clip.lateness import FRAMES, Lateness, remedy
-from vs_paragonsr2.clip.upscaler import log_once
+from vs_paragonsr2.clip.log import log_once
 
 STREAM = golden("stream_x2")
 
@@ -36,30 +36,25 @@ def numbered(length: int) -> vs.VideoNode:
 
 def test_a_section_s_figures() -> None:
     """At 10 a second from 0.5 s on: the second is in time, the third 100 ms late, the fourth to the very moment."""
-    section = playback.Section(10, asked=[0, 0.1, 0.5, 0.6], came=[0.5, 0.55, 0.8, 0.8])
+    section = player.Section(10, asked=[0, 0.1, 0.5, 0.6], came=[0.5, 0.55, 0.8, 0.8])
     assert section.latencies == pytest.approx([0.5, 0.45, 0.3, 0.2])
     assert section.lateness == pytest.approx([0, -0.05, 0.1, 0])
-    figures = section.figures()
-    assert {name: figures[name] for name in ("frames", "missed", "first", "worst", "behind")} == {
-        "frames": 4,
-        "missed": 1,
-        "first": 500,
-        "worst": 500,
-        "behind": 100,
-    }
-    assert figures["p50"] == 375
-    assert figures["p50"] < figures["p95"] < figures["p99"] < figures["worst"]
+    row = playback.row("a", "before", section)
+    assert (row.model, row.fps, row.seek, row.frames, row.missed) == ("a", 10, "before", 4, 1)
+    assert (row.first, row.worst, row.behind) == pytest.approx((500, 500, 100))
+    assert row.p50 == pytest.approx(375)
+    assert row.p50 < row.p95 < row.p99 < row.worst
 
 
 @pytest.fixture
-def buffer() -> Iterator[playback.Buffer]:
-    buffer = playback.Buffer(numbered(10), first=7, size=4)
+def buffer() -> Iterator[player.Buffer]:
+    buffer = player.Buffer(numbered(10), first=7, size=4)
     yield buffer
     buffer.close()
 
 
-def test_the_buffer_begins_at_the_seek_and_keeps_the_last_frames(buffer: playback.Buffer) -> None:
-    assert buffer.node.num_frames == playback.ENDLESS
+def test_the_buffer_begins_at_the_seek_and_keeps_the_last_frames(buffer: player.Buffer) -> None:
+    assert buffer.node.num_frames == player.ENDLESS
     assert buffer.node.fps == 0
     for n in (0, 1, 2, 3, 9, 6, 8):
         assert buffer.node.get_frame(n).props["number"] == (7 + n) % 10
@@ -75,7 +70,7 @@ def test_the_buffer_is_not_filled_beyond_its_size() -> None:
         decoded.append(n)
         return f
 
-    buffer = playback.Buffer(clip.std.ModifyFrame(clip, count), 0, 8)
+    buffer = player.Buffer(clip.std.ModifyFrame(clip, count), 0, 8)
     buffer.node.get_frame(20)
     buffer.close()
     assert max(decoded) <= 21  # the last one that has a place, and one in the decoder's hands
@@ -93,7 +88,7 @@ def test_playing_keeps_the_pace_and_asks_ahead_no_further(concurrent: int) -> No
         return video_in.std.ModifyFrame(video_in, note)
 
     began = time.perf_counter()
-    section, left = playback.play(script, numbered(10), 3, 6, 50, concurrent, began)
+    section, left = player.play(script, numbered(10), 3, 6, 50, concurrent, began)
     assert left - began >= section.came[0] + 5 / 50
     assert section.asked[0] == 0
     assert sorted(asked) == list(range(6 + concurrent))
@@ -105,7 +100,7 @@ def test_playing_keeps_the_pace_and_asks_ahead_no_further(concurrent: int) -> No
 def test_a_fault_in_a_frame_ends_the_play() -> None:
     interlaced = numbered(10).std.SetFrameProps(_FieldBased=1)
     with pytest.raises(vs.Error, match="frame 0: _FieldBased is 1"):
-        playback.play(lambda clip: upscale(clip, STREAM), interlaced, 0, 3, 24, 2, time.perf_counter())
+        player.play(lambda clip: upscale(clip, STREAM), interlaced, 0, 3, 24, 2, time.perf_counter())
 
 
 def test_the_benchmark_with_a_real_clip(tmp_path: Path) -> None:
@@ -115,12 +110,13 @@ def test_the_benchmark_with_a_real_clip(tmp_path: Path) -> None:
     command += ["--fps", "0.5", "1000000", "--frames", "3", "--concurrent-frames", "3"]
     subprocess.run([*map(str, command), "--json", str(out), "--plot", str(picture)], check=True, capture_output=True)
     assert picture.read_bytes().startswith(b"\x89PNG")
-    slow, fast = json.loads(out.read_text())["runs"]
-    assert (slow["fps"], fast["fps"]) == (0.5, 1e6)
-    for section in (slow["before"], slow["after"], fast["before"], fast["after"]):
-        assert section["frames"] == len(section["latencies"]) == 3
-        assert section["first"] == section["latencies"][0]
-        assert section["worst"] == max(section["latencies"])
+    rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert [(row["fps"], row["seek"]) for row in rows] == [(fps, seek) for fps in (0.5, 1e6) for seek in ("before", "after")]
+    for row in rows:
+        assert row["frames"] == len(row["latencies"]) == 3
+        assert row["first"] == row["latencies"][0]
+        assert row["worst"] == max(row["latencies"])
+    assert [row["missed"] for row in rows[:2]] == [0, 0]
 
 
 class Clock:
@@ -188,19 +184,22 @@ def test_too_late_with_a_real_session(fps: float | None, said: int) -> None:
 
 def test_what_would_help() -> None:
     """The very model that is fastest, else a smaller scale, else a smaller clip; and before all a faster backend."""
-    options = Options(backend="openvino", device="CPU")
+
+    def said(model: Model, backend: str = "openvino") -> str:
+        return remedy(request_of(backend, model, make_spec(2, (16, 16))))
+
     realtime = find_model("realtime", 2)
-    assert remedy(find_model("stream", 2), options) == 'model="realtime"'
-    assert remedy(find_model(STREAM, None), options) == 'model="realtime"'
-    assert remedy(realtime, options) == "a smaller clip, by resize.Bicubic before,"
-    assert remedy(Model(STREAM, "", 7), options) == "a smaller clip, by resize.Bicubic before,"
-    assert "'openvino'" in remedy(realtime, Options(backend="reference", device="cpu"))
+    assert said(find_model("stream", 2)) == 'model="realtime"'
+    assert said(find_model(STREAM, None)) == 'model="realtime"'
+    assert said(realtime) == "a smaller clip, by resize.Bicubic before,"
+    assert said(Model(STREAM, "", 7)) == "a smaller clip, by resize.Bicubic before,"
+    assert "'openvino'" in said(realtime, "reference")
 
 
 def test_a_smaller_scale_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
     paths = {("realtime", scale): Path(f"/realtime_{scale}x.safetensors") for scale in (2, 3, 4)}
     monkeypatch.setattr("vs_paragonsr2.clip.lateness.shipped_models", lambda: paths)
-    assert remedy(Model(paths["realtime", 4], "", 4), Options(backend="openvino", device="CPU")) == "scale=3"
+    assert remedy(request_of("openvino", Model(paths["realtime", 4], "", 4), make_spec(4, (16, 16)))) == "scale=3"
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 10**400, "24", True])

@@ -10,15 +10,14 @@ import vapoursynth as vs
 from conftest import CLIPS, golden, shared
 from numpy.typing import NDArray
 from plain import make_spec
-from route import Planes, clip_of, planes_at
+from route import Planes, clip_of, equal, noise, planes_at
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
-from test_filter import equal, noise
 
-import vs_paragonsr2.backends.openvino as openvino_room
+import vs_paragonsr2.backends.openvino.session as openvino_session
 from vs_paragonsr2 import shipped_models, upscale
 from vs_paragonsr2.checkpoints.models import find_model
-from vs_paragonsr2.clip.upscaler import log_once
+from vs_paragonsr2.clip.log import log_once
 from vs_paragonsr2.evaluation.metrics import psnr_luma
 from vs_paragonsr2.evaluation.pairs import read_pairs
 from vs_paragonsr2.network import ParagonSR2
@@ -83,14 +82,14 @@ def test_bf16_keeps_the_quality_on_set5(model: Path) -> None:
 def test_the_default_at_8_bits_is_what_the_processor_gains_by(
     gains: bool, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(openvino_room, "gains_by_bf16", lambda root: gains)
+    monkeypatch.setattr(openvino_session, "gains_by_bf16", lambda root: gains)
     target = make_spec(2, (8, 8)).target
-    assert openvino_room.default_precision("CPU", target, find_model(MODEL, 2)) == expected
+    assert openvino_session.default_precision("CPU", target, find_model(MODEL, 2)) == expected
     # Where attention sums over many pixels, too many samples are off by more than a code.
     for name in ("photo.safetensors", "photo.pth"):
         photo = ParagonSR2("photo", 2)
         torch.save(photo.state_dict(), tmp_path / name) if name.endswith("pth") else save_checkpoint(photo, tmp_path / name)
-        assert openvino_room.default_precision("CPU", target, find_model(tmp_path / name, 2)) == "f32"
+        assert openvino_session.default_precision("CPU", target, find_model(tmp_path / name, 2)) == "f32"
 
 
 @pytest.mark.parametrize(("fmt", "output_format"), [(vs.YUV420P10, None), (vs.YUV420P8, vs.YUV420P10), (vs.GRAYS, None)])
@@ -107,7 +106,7 @@ def test_above_8_bits_float32_is_the_default(fmt: int, output_format: int | None
 def test_the_defaults_of_devices_that_are_not_here(device: str, at_8_bits: str, above: str) -> None:
     for bits, expected in ((8, at_8_bits), (10, above), (16, above)):
         target = make_spec(2, (8, 8), bits=bits).target
-        assert openvino_room.default_precision(device, target, find_model(MODEL, 2)) == expected
+        assert openvino_session.default_precision(device, target, find_model(MODEL, 2)) == expected
 
 
 @with_bf16

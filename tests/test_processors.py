@@ -6,15 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import request_of
 from plain import make_spec
 
-import vs_paragonsr2.backends.openvino as openvino_room
-from vs_paragonsr2.backends import Options, Request
-from vs_paragonsr2.backends.openvino import OpenVINOSession
+import vs_paragonsr2.backends.openvino.session as openvino_session
+from vs_paragonsr2.backends.openvino import BACKEND
+from vs_paragonsr2.backends.openvino.session import OpenVINOSession
 from vs_paragonsr2.checkpoints.models import find_model
 from vs_paragonsr2.support.processors import cores, cores_among, gains_by_bf16
 
-SAY = "from vs_paragonsr2.backends import openvino; print(openvino.default_streams('CPU'))"
+SAY = "from vs_paragonsr2.backends import load_backend; print(load_backend('openvino').default_streams('CPU'))"
 
 
 def machine(root: Path, processors: int, threads: int = 1, quota: str = "", group: str = "/") -> int:
@@ -23,13 +24,15 @@ def machine(root: Path, processors: int, threads: int = 1, quota: str = "", grou
         folder = root / f"sys/devices/system/cpu/cpu{number}/topology"
         folder.mkdir(parents=True)
         first = number // threads * threads
-        (folder / "core_cpus_list").write_text(f"{first}-{first + threads - 1}\n" if threads > 1 else f"{number}\n")
+        (folder / "core_cpus_list").write_text(
+            f"{first}-{first + threads - 1}\n" if threads > 1 else f"{number}\n", encoding="ascii"
+        )
     (root / "proc/self").mkdir(parents=True)
-    (root / "proc/self/cgroup").write_text(f"4:memory:/other\n0::{group}\n")
+    (root / "proc/self/cgroup").write_text(f"4:memory:/other\n0::{group}\n", encoding="ascii")
     limits = root / f"sys/fs/cgroup{group}"
     limits.mkdir(parents=True)
     if quota:
-        (limits / "cpu.max").write_text(quota + "\n")
+        (limits / "cpu.max").write_text(quota + "\n", encoding="ascii")
     return cores_among(set(range(processors)), root)
 
 
@@ -39,9 +42,9 @@ def test_a_stream_for_each_core_up_to_sixteen(
 ) -> None:
     found = machine(tmp_path, processors)
     assert found == processors
-    monkeypatch.setattr(openvino_room, "cores", lambda: found)
-    assert openvino_room.default_streams("CPU") == streams
-    assert openvino_room.default_streams("GPU") == 2
+    monkeypatch.setattr("vs_paragonsr2.backends.openvino.cores", lambda: found)
+    assert BACKEND.default_streams("CPU") == streams
+    assert BACKEND.default_streams("GPU") == 2
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,7 @@ def test_a_stream_for_each_core_up_to_sixteen(
 def test_bf16_is_for_processors_that_multiply_it_faster(vendor: str, flags: str, gains: bool, tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     assert not gains_by_bf16(tmp_path)
-    (tmp_path / "proc/cpuinfo").write_text(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n")
+    (tmp_path / "proc/cpuinfo").write_text(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n", encoding="ascii")
     assert gains_by_bf16(tmp_path) == gains
 
 
@@ -75,7 +78,7 @@ def test_a_quota_limits_them(quota: str, found: int, group: str, tmp_path: Path)
 
 def test_a_quota_of_an_outer_group_holds(tmp_path: Path) -> None:
     machine(tmp_path, 8, group="/a/b")
-    (tmp_path / "sys/fs/cgroup/a/cpu.max").write_text("300000 100000\n")
+    (tmp_path / "sys/fs/cgroup/a/cpu.max").write_text("300000 100000\n", encoding="ascii")
     assert cores_among(set(range(8)), tmp_path) == 3
 
 
@@ -88,13 +91,16 @@ def test_a_process_that_may_use_one_core_takes_one_stream() -> None:
     assert 1 <= cores() <= len(os.sched_getaffinity(0))
     one = min(os.sched_getaffinity(0))
     bound = f"import os; os.sched_setaffinity(0, {{{one}}}); {SAY}"
-    assert subprocess.run([sys.executable, "-c", bound], capture_output=True, text=True, check=True).stdout == "1\n"
+    assert (
+        subprocess.run([sys.executable, "-c", bound], capture_output=True, text=True, check=True, encoding="utf-8").stdout == "1\n"
+    )
 
 
 def test_no_more_threads_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a quota the processors of the whole machine are to be seen, and as many threads would wait for one another."""
-    monkeypatch.setattr(openvino_room, "cores", lambda: 1)
-    options = Options(backend="openvino", device="CPU", num_streams=2)
-    session = openvino_room.open_session(Request(find_model("realtime", 2), make_spec(2, (14, 20)), options))
+    monkeypatch.setattr(openvino_session, "cores", lambda: 1)
+    session = openvino_session.open_session(
+        request_of("openvino", find_model("realtime", 2), make_spec(2, (14, 20)), num_streams=2)
+    )
     assert isinstance(session, OpenVINOSession)
-    assert [graph.get_property("INFERENCE_NUM_THREADS") for graph in session.compiled.graphs] == [1, 1]
+    assert [graph.get_property("INFERENCE_NUM_THREADS") for graph in session.program.compiled] == [1, 1]

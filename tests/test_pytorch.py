@@ -3,7 +3,6 @@
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,25 +10,23 @@ import numpy as np
 import pytest
 import torch
 import vapoursynth as vs
-from conftest import golden, random_planes
+from conftest import golden, random_planes, request_of
 from plain import make_spec, module_of, parts_of, random_network
-from route import clip_of, planes_at
-from test_filter import equal, noise
+from route import clip_of, equal, noise, planes_at
 from test_modules import smooth_samples
 from test_route import assert_same
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import vs_paragonsr2.backends as backends_room
-import vs_paragonsr2.backends.pytorch as torch_room
-from vs_paragonsr2 import ParagonSR2Error, upscale
-from vs_paragonsr2.backends import Options, Request, switch
+import vs_paragonsr2.backends.pytorch.session as pytorch_session
+from vs_paragonsr2 import ParagonSR2Error, backends, upscale
+from vs_paragonsr2.backends import Request, switch
 from vs_paragonsr2.backends.base import Plane, Session
-from vs_paragonsr2.backends.pytorch import lanes
+from vs_paragonsr2.backends.pytorch import TorchOptions, lanes
 from vs_paragonsr2.backends.pytorch.devices import CPULane, Lane, is_lost, is_out_of_memory
 from vs_paragonsr2.backends.pytorch.modules import ProgramModule, seam_dtype
 from vs_paragonsr2.backends.sessions import SESSIONS
-from vs_paragonsr2.backends.tiles import Layout, padded_shapes
+from vs_paragonsr2.backends.tiles import Layout
 from vs_paragonsr2.checkpoints.models import find_model
 from vs_paragonsr2.program.colour import ClipSpec
 from vs_paragonsr2.program.tiling import tile_spec
@@ -40,8 +37,8 @@ SPEC = make_spec(2, (48, 40))
 """Three tiles of 16 rows; the halo is wider than half of one."""
 
 
-def request(spec: ClipSpec = SPEC, **options: object) -> Request:
-    return Request(find_model(MODEL, 2), spec, replace(Options(backend="torch", device="cpu"), **options))  # type: ignore[arg-type]
+def request(spec: ClipSpec = SPEC, **options: object) -> Request[TorchOptions]:
+    return request_of("torch", find_model(MODEL, 2), spec, device="cpu", **options)
 
 
 def result_of(session: Session, planes: list[Plane]) -> list[Plane]:  # type: ignore[type-arg]
@@ -75,7 +72,7 @@ def test_tiles_have_no_seams(spec: ClipSpec) -> None:
     results = []
     for size in ((spec.source.height, 40), (16, 40), (16, 20)):
         graph = module_of(network, tile_spec(spec, size), padded=True)
-        layout = Layout(spec, size, graph.halo)
+        layout = Layout(spec, size, graph.geometry.source_margin)
 
         def make(device: torch.device, layout: Layout = layout, graph: ProgramModule = graph) -> lanes.FrameLane:
             return lanes.FrameLane(CPULane(device), layout, graph)
@@ -98,7 +95,7 @@ def test_tiles_have_no_seams(spec: ClipSpec) -> None:
     ],
 )
 def test_the_largest_tiles_are_those_that_were_asked_for(name: str, asked: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert next(torch_room.sizes_of(SPEC, parts_of(random_network(name, 2, blocks=1)), asked)) == expected
+    assert next(pytorch_session.sizes_of(SPEC, parts_of(random_network(name, 2, blocks=1)), asked)) == expected
 
 
 def test_tiles_that_were_asked_for_give_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,9 +106,11 @@ def test_tiles_that_were_asked_for_give_the_whole_picture(monkeypatch: pytest.Mo
             made.append(size)
             super().__init__(spec, size, *rest)
 
-    monkeypatch.setattr(torch_room, "Layout", SeenLayout)
+    monkeypatch.setattr(pytorch_session, "Layout", SeenLayout)
     planes = switch.test_picture(SPEC)
-    tiled, whole = (result_of(torch_room.open_lanes(request(tile_size=most), [CPU], "f32"), planes) for most in ((17, 24), (0, 0)))
+    tiled, whole = (
+        result_of(pytorch_session.open_lanes(request(tile_size=most), [CPU], "f32"), planes) for most in ((17, 24), (0, 0))
+    )
     assert made == [(16, 20), (48, 40)]
     for a, b in zip(tiled, whole, strict=True):
         assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
@@ -124,7 +123,7 @@ def test_aligned_windows_lose_less() -> None:
     results = []
     for rows, align in ((72, 16), (40, 16), (36, 2)):
         graph = module_of(network, tile_spec(spec, (rows, 24)), padded=True)
-        layout = Layout(spec, (rows, 24), graph.halo, (align, align))
+        layout = Layout(spec, (rows, 24), graph.geometry.source_margin, (align, align))
         session = lanes.LanesSession(
             layout, lambda d, layout=layout, graph=graph: lanes.FrameLane(CPULane(d), layout, graph), [CPU]
         )  # type: ignore[misc]
@@ -136,18 +135,18 @@ def test_aligned_windows_lose_less() -> None:
 def test_a_compiler_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
     """A double of the timing, which takes a card."""
 
-    def milliseconds(form: torch_room.Form, *_: object) -> float:
+    def milliseconds(form: pytorch_session.Form, *_: object) -> float:
         if form.compiled:
             raise RuntimeError("no C compiler\nhints")
         return 1.0 if form.channels_last else 2.0
 
-    monkeypatch.setattr(torch_room, "_milliseconds", milliseconds)
+    monkeypatch.setattr(pytorch_session, "_milliseconds", milliseconds)
     notes: list[str] = []
     card = torch.device("cuda", 0)
-    assert torch_room.fastest_form(None, None, card, True, notes) == torch_room.Form(channels_last=True)  # type: ignore[arg-type]
+    assert pytorch_session.fastest_form(None, None, card, True, notes) == pytorch_session.Form(channels_last=True)  # type: ignore[arg-type]
     assert notes == ["PyTorch's compiler is not taken: RuntimeError: no C compiler"] * 2
-    monkeypatch.setattr(torch_room, "_milliseconds", lambda form, *_: 1.0 if form.compiled else 2.0)
-    assert torch_room.fastest_form(None, None, card, True, notes).compiled  # type: ignore[arg-type]
+    monkeypatch.setattr(pytorch_session, "_milliseconds", lambda form, *_: 1.0 if form.compiled else 2.0)
+    assert pytorch_session.fastest_form(None, None, card, True, notes).compiled  # type: ignore[arg-type]
 
 
 class HostTraffic(TorchDispatchMode):
@@ -166,7 +165,7 @@ class HostTraffic(TorchDispatchMode):
 def test_nothing_in_a_graph_comes_from_the_host(name: str, bits: int) -> None:
     spec = make_spec(2, (16, 16), bits=bits)
     graph = module_of(random_network(name, 2, blocks=2), spec, torch.float16, padded=True).to("meta")
-    shapes = padded_shapes(spec.source, graph.halo)
+    shapes = graph.geometry.input_shapes
     with torch.no_grad(), HostTraffic():
         graph(*(torch.empty(1, 1, *shape, dtype=seam_dtype(spec.source), device="meta") for shape in shapes))
 
@@ -185,7 +184,7 @@ class FailingLane(CPULane):
 def test_out_of_memory_makes_tiles_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = make_spec(2, (256, 128))
     planes = smooth_samples(spec.source)
-    whole = result_of(torch_room.open_session(request(spec)), planes)
+    whole = result_of(pytorch_session.open_session(request(spec)), planes)
     faults: list[Exception] = [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: out of memory\nhints")]
 
     def lane_on(device: torch.device) -> Lane:
@@ -193,8 +192,8 @@ def test_out_of_memory_makes_tiles_smaller(monkeypatch: pytest.MonkeyPatch) -> N
             raise faults.pop()
         return CPULane(device)
 
-    monkeypatch.setattr(torch_room, "lane_on", lane_on)
-    session = torch_room.open_session(request(spec))
+    monkeypatch.setattr(pytorch_session, "lane_on", lane_on)
+    session = pytorch_session.open_session(request(spec))
     (note,) = session.take_notes()
     assert note.startswith("tiles of 128x64, since larger ones do not fit into the device's memory")
     for a, b in zip(result_of(session, planes), whole, strict=True):
@@ -212,18 +211,18 @@ def test_a_budget_of_memory_makes_tiles_smaller(monkeypatch: pytest.MonkeyPatch)
             taken += (part[0].stop - part[0].start) * (part[1].stop - part[1].start) << 10
             super().__init__(lane, layout, program)
 
-    monkeypatch.setattr(torch_room, "FrameLane", Counting)
+    monkeypatch.setattr(pytorch_session, "FrameLane", Counting)
     monkeypatch.setattr(lanes, "used_bytes", lambda device: taken)
-    session = torch_room.open_session(request(make_spec(2, (256, 128)), memory_limit=30))
+    session = pytorch_session.open_session(request(make_spec(2, (256, 128)), memory_limit=30))
     assert len(session.current.layout.parts) == 2  # type: ignore[attr-defined]
     assert 0 < session.device_bytes <= 30 << 20
     with pytest.raises(ParagonSR2Error, match="memory_limit is 3 MiB: too little even for the smallest tiles .*MiB were taken"):
-        torch_room.open_session(request(make_spec(2, (256, 128)), memory_limit=3))
+        pytorch_session.open_session(request(make_spec(2, (256, 128)), memory_limit=3))
 
 
 def test_a_lost_device_is_an_error_and_no_frame_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_room, "lane_on", FailingLane)
-    session, planes = torch_room.open_session(request()), smooth_samples(SPEC.source)
+    monkeypatch.setattr(pytorch_session, "lane_on", FailingLane)
+    session, planes = pytorch_session.open_session(request()), smooth_samples(SPEC.source)
     result_of(session, planes)
     calls = []
 
@@ -243,17 +242,17 @@ def test_what_half_precision_does_not_hold_is_computed_in_float32(monkeypatch: p
     network = random_network("realtime", 2)
     network.conv_in.weight.data *= 1e5
     network.conv_mid.weight.data *= 1e-5
-    monkeypatch.setattr(torch_room, "parts_of", lambda *_: parts_of(network))
+    monkeypatch.setattr(pytorch_session, "parts_of", lambda *_: parts_of(network))
     planes = smooth_samples(SPEC.source)
-    session = torch_room.open_session(request(precision="f16"))
-    exact = result_of(torch_room.open_session(request(precision="f32")), planes)
+    session = pytorch_session.open_session(request(precision="f16"))
+    exact = result_of(pytorch_session.open_session(request(precision="f32")), planes)
     for _ in range(2):
         assert equal(result_of(session, planes), exact)
     assert list(session.take_notes()) == ["half precision does not hold this model's numbers: float32 takes its place"]
 
 
 def test_half_precision_is_looked_at_in_the_first_frames_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    session, planes = torch_room.open_session(request(precision="f16")), smooth_samples(SPEC.source)
+    session, planes = pytorch_session.open_session(request(precision="f16")), smooth_samples(SPEC.source)
     looked = []
     monkeypatch.setattr(lanes.FrameLane, "passes", lambda self, check: looked.append(check([])) or True)
     monkeypatch.setattr(session.current, "_check", lambda planes: True)
@@ -263,7 +262,7 @@ def test_half_precision_is_looked_at_in_the_first_frames_only(monkeypatch: pytes
 
 
 def test_frames_in_flight_do_not_mix() -> None:
-    session = torch_room.open_session(request(num_streams=3))
+    session = pytorch_session.open_session(request(num_streams=3))
     frames = [[np.full(shape, 20 * n, np.uint8) for shape in SPEC.source.shapes] for n in range(12)]
     alone = [result_of(session, planes) for planes in frames]
     with ThreadPoolExecutor(6) as pool:
@@ -277,19 +276,19 @@ def test_memory_is_given_back_once_nobody_has_the_session(monkeypatch: pytest.Mo
         def record(self, work: Callable[[], None]) -> None:
             work()
 
-    monkeypatch.setattr(torch_room, "lane_on", Forgetful)
-    session = torch_room.open_session(request(num_streams=2))
+    monkeypatch.setattr(pytorch_session, "lane_on", Forgetful)
+    session = pytorch_session.open_session(request(num_streams=2))
     held = [weakref.ref(lane) for lane in session.current.lanes]  # type: ignore[attr-defined]
     left: list[int] = []
     monkeypatch.setattr(lanes, "give_back", lambda: left.append(sum(lane() is not None for lane in held)))
-    session.take_over(torch_room.open_session(request()).current, "another one")
+    session.take_over(pytorch_session.open_session(request()).current, "another one")
     assert left == [0]
 
 
 def test_lanes_are_spread_over_devices() -> None:
     a, b = torch.device("cuda", 0), torch.device("cuda", 1)
-    assert lanes.spread([a, b], 5) == [a, b, a, b, a]
-    assert lanes.spread([a, b], 1) == [a, b]
+    assert lanes.lane_devices([a, b], 5) == [a, b, a, b, a]
+    assert lanes.lane_devices([a, b], 1) == [a, b]
 
 
 @pytest.mark.parametrize(("size", "step", "least"), [((1080, 1920), (2, 2), 64), ((16, 16), (2, 2), 64), ((90, 70), (16, 16), 16)])
@@ -301,14 +300,16 @@ def test_smaller_tiles_end(size: tuple[int, int], step: tuple[int, int], least: 
 
 
 def test_cuda_backends_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends_room, "_has_cuda", lambda: True)
-    assert backends_room.candidates(None)[0] == ["tensorrt", "torch", "openvino", "reference"]
-    assert backends_room.candidates("cuda")[0] == ["tensorrt", "torch", "reference"]
+    for module in ("pytorch", "tensorrt"):
+        monkeypatch.setattr(f"vs_paragonsr2.backends.{module}.missing_cuda", lambda device: None)
+    assert backends.candidates(None)[0] == ["tensorrt", "torch", "openvino", "reference"]
+    assert backends.candidates("cuda")[0] == ["tensorrt", "torch", "reference"]
 
 
 def test_a_card_that_does_not_answer_is_done_without_and_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver that is there, without a card that works: all that is asked of it fails."""
-    monkeypatch.setattr(backends_room, "_has_cuda", lambda: True)
+    for module in ("pytorch", "tensorrt"):
+        monkeypatch.setattr(f"vs_paragonsr2.backends.{module}.missing_cuda", lambda device: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     SESSIONS.clear()
     logged: list[str] = []

@@ -6,20 +6,23 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache, partial
 
 import numpy as np
 import pytest
 import vapoursynth as vs
-from conftest import CLIPS, golden, random_planes
+from conftest import CLIPS, golden, random_planes, request_of
 from numpy.typing import NDArray
+from plain import make_spec
 from route import Planes, clip_of, planes_at
+from test_modules import smooth_samples
 
-import vs_paragonsr2.clip.repeats as repeats_room
+import vs_paragonsr2.clip.repeats as repeats_module
 from vs_paragonsr2 import upscale
-from vs_paragonsr2.backends import Session
-from vs_paragonsr2.backends.openvino import OpenVINOSession
+from vs_paragonsr2.backends import Session, load_backend
+from vs_paragonsr2.backends.openvino.session import OpenVINOSession
+from vs_paragonsr2.checkpoints.models import find_model
 from vs_paragonsr2.clip.repeats import Repeats
 
 MODEL = golden("realtime_x2")
@@ -88,37 +91,44 @@ def test_equal_planes_at_once_are_computed_once() -> None:
         assert helped.wait(10)  # until another one waits
         return "result"
 
-    def nothing_to_do() -> bool:
+    def waiting(done: Future[str]) -> None:
         helped.set()
-        return False
+        done.result(10)
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: store.get("", [plane(0)], slow, nothing_to_do), range(8)))
+        found = list(pool.map(lambda _: store.get("", [plane(0)], slow, waiting), range(8)))
     assert compute.times == 1
     assert {result for result, _ in found} == {"result"}
     assert sorted(count for _, count in found) == list(range(8))
 
 
-def test_who_waits_helps_until_nothing_is_left() -> None:
-    """It asks again where there was nothing to do: the other one may not have begun yet."""
-    store, left, begun = Repeats[str](4, 1), [5], threading.Event()
+def test_who_waits_sleeps_until_there_is_something_to_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real session: it is asked again when a frame begins or a slot comes back, and not otherwise."""
+    session = load_backend("openvino").open_session(
+        request_of("openvino", find_model(MODEL, 2), make_spec(2, (64, 64)), num_streams=2, precision="f32")
+    )
+    asked, done = [0], Future[None]()
+    help_ = OpenVINOSession._help
 
-    def slow() -> str:
-        begun.set()
-        deadline = time.monotonic() + 10
-        while left[0] and time.monotonic() < deadline:
-            time.sleep(0.001)
-        return "result" if not left[0] else "nobody came back"
+    def counted(self: OpenVINOSession) -> bool:
+        asked[0] += 1
+        return help_(self)
 
-    def every_other_time() -> bool:
-        left[0] -= left[0] > 0
-        return left[0] % 2 > 0
-
+    monkeypatch.setattr(OpenVINOSession, "_help", counted)
     with ThreadPoolExecutor(1) as pool:
-        computing = pool.submit(store.get, "", [plane(0)], slow)
-        assert begun.wait(10)
-        assert store.get("", [plane(0)], slow, every_other_time) == ("result", 1)
-        assert computing.result() == ("result", 0)
+        waiting = pool.submit(session.help_until, done)
+        time.sleep(0.3)
+        assert asked == [1]
+        fmt = session.spec.target
+        out = [np.empty(shape, fmt.dtype) for shape in fmt.shapes]
+        session.run(smooth_samples(session.spec.source), out)
+        deadline = time.monotonic() + 10
+        while asked[0] < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert asked[0] >= 2
+        assert not waiting.done()
+        done.set_result(None)
+        waiting.result(10)
 
 
 def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:
@@ -130,7 +140,7 @@ def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:
 
     def ask(_: int) -> str:
         with pytest.raises(MemoryError, match="for now"):
-            store.get("", [plane(0)], failing, lambda: bool(waits.set()))
+            store.get("", [plane(0)], failing, lambda done: (waits.set(), wait([done])))
         return "raised"
 
     with ThreadPoolExecutor(2) as pool:
@@ -152,8 +162,8 @@ def test_what_is_kept_is_bounded_in_number_and_in_bytes() -> None:
         return [seed for seed, reference in alive.items() if reference() is not None]
 
     assert kept(3, 1) == [3, 4, 5]
-    assert kept(9, repeats_room.MAX_BYTES // 2 - size) == [4, 5]
-    assert kept(9, repeats_room.MAX_BYTES) == [5]
+    assert kept(9, repeats_module.MAX_BYTES // 2 - size) == [4, 5]
+    assert kept(9, repeats_module.MAX_BYTES) == [5]
 
 
 def test_what_still_repeats_stays_longest() -> None:
@@ -333,13 +343,13 @@ def test_who_waits_for_a_frame_computes_some_of_its_bands(monkeypatch: pytest.Mo
     """The picture is the same to the bit."""
     expected = [planes_at(upscale(on_twos(), MODEL, backend="openvino", repeats=False), n) for n in range(16)]
     helped: list[bool] = []
-    help_ = OpenVINOSession.help
+    help_ = OpenVINOSession._help
 
     def noted(self: OpenVINOSession) -> bool:
         helped.append(help_(self))
         return helped[-1]
 
-    monkeypatch.setattr(OpenVINOSession, "help", noted)
+    monkeypatch.setattr(OpenVINOSession, "_help", noted)
     for _ in range(50):  # the second of two frames may come too late to be of help
         result = upscale(on_twos(), MODEL, backend="openvino")
         with ThreadPoolExecutor(2) as pool:

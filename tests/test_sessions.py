@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 import vapoursynth as vs
-from conftest import golden, random_planes
-from route import clip_of
-from test_filter import noise
+from conftest import golden, random_planes, request_of
+from route import clip_of, noise
 
 from vs_paragonsr2 import upscale
-from vs_paragonsr2.backends import Options, Request, Session
-from vs_paragonsr2.backends.base import Plane
-from vs_paragonsr2.backends.sessions import SESSIONS, AnySession, SessionCache, _open
+from vs_paragonsr2.backends import Session
+from vs_paragonsr2.backends.base import AnySession, Plane
+from vs_paragonsr2.backends.sessions import SESSIONS, AnyRequest, SharedSessions, _open
 from vs_paragonsr2.checkpoints.models import Model
 from vs_paragonsr2.program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 
@@ -28,8 +27,8 @@ FORMAT = PlaneFormat(family="GRAY", bits=8, is_float=False, subsampling_w=0, sub
 SPEC = ClipSpec(FORMAT, replace(FORMAT, width=16, height=16), Colorimetry(Matrix.BT709, Range.LIMITED, Siting.LEFT))
 
 
-def request(name: str) -> Request:
-    return Request(Model(Path(name), name, 2), SPEC, Options(backend="reference", device="cpu"))
+def request(name: str) -> AnyRequest:
+    return request_of("reference", Model(Path(name), name, 2), SPEC, device="cpu")
 
 
 class DoubleSession(Session[int]):
@@ -50,14 +49,14 @@ class DoubleSession(Session[int]):
 
 
 def test_equal_requests_share_a_session_and_build_it_once() -> None:
-    built: list[Request] = []
+    built: list[AnyRequest] = []
 
-    def build(asked: Request) -> Session[int]:
+    def build(asked: AnyRequest) -> Session[int]:
         time.sleep(0.05)
         built.append(asked)
         return DoubleSession()
 
-    cache = SessionCache(build)
+    cache = SharedSessions(build)
     with ThreadPoolExecutor(8) as pool:
         sessions = list(pool.map(cache.get, [request("a")] * 8))
     assert len({id(s) for s in sessions}) == 1
@@ -66,7 +65,7 @@ def test_equal_requests_share_a_session_and_build_it_once() -> None:
 
 
 def test_the_least_recently_asked_for_is_dropped() -> None:
-    cache = SessionCache(lambda asked: DoubleSession(), max_sessions=2)
+    cache = SharedSessions(lambda asked: DoubleSession(), max_sessions=2)
     a, _ = cache.get(request("a")), cache.get(request("b"))
     assert cache.get(request("a")) is a
     cache.get(request("c"))
@@ -78,13 +77,13 @@ def test_the_least_recently_asked_for_is_dropped() -> None:
 def test_what_takes_too_much_of_a_device_is_dropped_before_the_next_is_built() -> None:
     freed: list[str] = []
 
-    def build(asked: Request) -> DoubleSession:
+    def build(asked: AnyRequest) -> DoubleSession:
         session = DoubleSession()
         session.device_bytes = 3 if asked.model.sha256 == "large" else 1
         weakref.finalize(session, freed.append, asked.model.sha256)
         return session
 
-    cache = SessionCache(build, max_device_bytes=3)
+    cache = SharedSessions(build, max_device_bytes=3)
     used = cache.get(request("large"))
     cache.get(request("a"))
     assert freed == []  # within the bound
@@ -101,7 +100,7 @@ def test_what_takes_too_much_of_a_device_is_dropped_before_the_next_is_built() -
 def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:
     works, all_ask = threading.Event(), threading.Barrier(3)
 
-    def build(asked: Request) -> Session[int]:
+    def build(asked: AnyRequest) -> Session[int]:
         time.sleep(0.02)
         if works.is_set():
             return DoubleSession()
@@ -111,7 +110,7 @@ def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:
         all_ask.wait()
         return cache.get(request("a"))
 
-    cache = SessionCache(build)
+    cache = SharedSessions(build)
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(ask) for _ in range(3)]
     assert [str(f.exception()) for f in futures] == ["no memory"] * 3
@@ -150,12 +149,12 @@ def test_a_session_is_freed_when_no_clip_uses_it_and_room_is_needed(monkeypatch:
     """A real one, in a cache of one."""
     opened: list[weakref.ref[AnySession]] = []
 
-    def build(asked: Request) -> AnySession:
+    def build(asked: AnyRequest) -> AnySession:
         session = _open(asked)
         opened.append(weakref.ref(session))
         return session
 
-    monkeypatch.setattr("vs_paragonsr2.clip.upscaler.SESSIONS", SessionCache(build, max_sessions=1))
+    monkeypatch.setattr("vs_paragonsr2.clip.sessions.SESSIONS", SharedSessions(build, max_sessions=1))
     clip = clip_of(noise(2), vs.YUV420P8, _Matrix=6)
     one, other = (upscale(clip, golden("realtime_x2"), backend="openvino", num_streams=streams) for streams in (1, 2))
     gc.collect()
@@ -194,4 +193,4 @@ def test_a_script_that_runs_again_costs_little_and_leaves_nothing() -> None:
 
 def resident() -> int:
     """Bytes of this process in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGESIZE")

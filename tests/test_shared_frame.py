@@ -67,3 +67,29 @@ def test_a_band_that_fails_fails_the_frame_when_nobody_writes_to_it_any_more(who
             own.result()
         assert writing == [0]
         assert helper.result()
+
+
+@pytest.mark.parametrize("priming", [0, 1, 4])
+@pytest.mark.parametrize("bands", [1, 2, 3, 9, 27, 28])
+def test_a_helper_takes_as_long_as_what_stays(bands: int, priming: int) -> None:
+    """Whenever it comes, which is here in the middle of each band in turn, in the same thread: no clock decides."""
+    for moment in range(bands + priming):
+        found: list[tuple[str, int, bool]] = []
+
+        def compute(slot: str, band: int, primes: bool) -> None:
+            found.append((slot, band, primes))  # noqa: B023 (it runs within this turn)
+            if slot == "own" and len(found) == moment + 1:  # noqa: B023
+                helps.append(frame.help("helper"))  # noqa: B023
+
+        helps: list[bool] = []
+        frame = SharedFrame(bands, priming, compute)
+        frame.run("own")
+        own, helper = (sum(slot == who for slot, _, _ in found) for who in ("own", "helper"))
+        stays = own - moment  # the band that is under way counts
+        assert helps == [helper > 0]
+        if helper:
+            assert helper - priming >= 1
+            assert 0 <= stays - helper <= 1
+        else:
+            assert stays <= priming + 1, "a helper would have spared time"
+        assert sorted(band for _, band, primes in found if not primes) == list(range(bands))

@@ -28,7 +28,9 @@ FIND = (
 def found_by(folder: Path, **environment: str) -> tuple[Path, Path]:
     """The package's and the model's path as a new process in a folder sees them."""
     clean = {"PATH": "/usr/bin:/bin", **environment}
-    done = subprocess.run([sys.executable, "-c", FIND], cwd=folder, env=clean, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FIND], cwd=folder, env=clean, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     package, model = done.stdout.strip().split("|")
     return Path(package), Path(model)
 
@@ -75,7 +77,7 @@ def test_found_in_an_install(tmp_path: Path) -> None:
         "checkpoints/load.py",
         "backends/openvino/lowering.py",
         "training/trainer.py",
-        "backends/reference.py",
+        "backends/reference/session.py",
     ):
         assert (target / "vs_paragonsr2" / name).is_file()
 
@@ -96,7 +98,10 @@ def spoil(path: Path) -> None:
         ),
         (lambda models: (models / "realtime_2x.safetensors").unlink(), "realtime_2x.safetensors'?: the file cannot be read"),
         (lambda models: (models / "SHA256SUMS").unlink(), "SHA256SUMS: the list of models cannot be read"),
-        (lambda models: (models / "SHA256SUMS").write_text("realtime_2x.safetensors\n"), "'realtime_2x.safetensors' is no SHA-256"),
+        (
+            lambda models: (models / "SHA256SUMS").write_text("realtime_2x.safetensors\n", encoding="utf-8"),
+            "'realtime_2x.safetensors' is no SHA-256",
+        ),
     ],
     ids=["one bit", "no file", "no list", "no hash"],
 )

@@ -148,3 +148,21 @@ def test_what_served_before_is_freed() -> None:
     session.take_over(DoubleSession(1), "second")
     gc.collect()
     assert freed() is None
+
+
+class PartlyOff(Session[None]):
+    """A session of 10 bits in which the first ``off`` samples differ by two steps of 10 bits from another one's."""
+
+    def __init__(self, off: int) -> None:
+        super().__init__(make_spec(2, (10, 20), "GRAY", bits=10), [None])
+        self.off = off
+
+    def _run(self, slot: None, planes: list[Plane], out: list[Plane]) -> None:
+        out[0][...] = 500
+        out[0].reshape(-1)[: self.off] += 2
+
+
+@pytest.mark.parametrize(("off", "same"), [(0, True), (1, True), (8, True), (9, False), (12, False)])
+def test_one_sample_in_a_hundred_may_differ_by_more_than_a_step_of_10_bits(off: int, same: bool) -> None:
+    """Of 800 samples, 8."""
+    assert (disagreement(PartlyOff(0), PartlyOff(off)) is None) == same

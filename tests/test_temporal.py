@@ -16,10 +16,10 @@ import safetensors.torch
 import torch
 import vapoursynth as vs
 from conftest import CLIPS, golden, shared
-from route import clip_of, planes_at
-from test_filter import equal, noise, refused
+from route import clip_of, equal, noise, planes_at
 from test_openvino import RUN
 from test_route import assert_same
+from test_upscale import refused
 
 from vs_paragonsr2 import load_network, upscale
 from vs_paragonsr2.backends.sessions import SESSIONS
@@ -287,7 +287,7 @@ def test_sessions_are_shared_whatever_the_window() -> None:
 
 def test_a_process_needs_no_pytorch_for_it() -> None:
     code = RUN.format(model=str(MODEL)).replace('backend="openvino"', 'backend="openvino", temporal=5')
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
     assert done.stdout.split()[0] == "False"
 
 

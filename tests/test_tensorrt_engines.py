@@ -12,7 +12,7 @@ from vs_paragonsr2.backends.pytorch.modules import narrow, widen
 from vs_paragonsr2.backends.tensorrt import engines
 from vs_paragonsr2.backends.tensorrt.engines import (
     SETTINGS,
-    EngineGraph,
+    EngineModule,
     build_engine,
     engine_dtype,
     installed_runtime,
@@ -33,9 +33,9 @@ def card(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def engine_graph(
     name: str, scale: int, bits: int, *, to_bits: int | None = None, blocks: int | None = None, temporal: bool = False
-) -> EngineGraph:
+) -> EngineModule:
     spec = make_spec(scale, (32, 48), bits=bits, to_bits=to_bits, temporal=temporal)
-    return EngineGraph(module_of(random_network(name, scale, blocks), spec, torch.float16, padded=True), CPU)
+    return EngineModule(module_of(random_network(name, scale, blocks), spec, torch.float16, padded=True), CPU)
 
 
 @pytest.mark.parametrize(("name", "scale", "bits"), GRAPHS)
@@ -63,7 +63,7 @@ def test_the_partitioner_leaves_nothing_to_pytorch(name: str, scale: int, bits: 
         program = torch.export.export(graph, graph.example(), strict=False)
     report = tmp_path / "report"
     torch_tensorrt.dynamo.compile(program, arg_inputs=list(graph.example()), dryrun=str(report), **SETTINGS)
-    said = report.read_text()
+    said = report.read_text(encoding="utf-8")
     total, supported = re.search(r"consists of (\d+) Total Operators, of which (\d+) operators are supported", said).groups()  # type: ignore[union-attr]
     assert total == supported
     assert re.findall(r"TRT Engine #(\d+)", said) == ["1"]
@@ -79,7 +79,7 @@ def test_the_partitioner_leaves_nothing_to_pytorch(name: str, scale: int, bits: 
 def test_the_engine_with_its_casts_is_the_program(bits: int, to_bits: int | None) -> None:
     graph = engine_graph("realtime", 2, bits, to_bits=to_bits, blocks=1)
     planes = [torch.randint(0, 255, plane.shape).to(torch.uint8 if bits == 8 else torch.int16) for plane in graph.example()]
-    expected = graph.program_module(*planes)
+    expected = graph.module(*planes)
     given = planes if bits == 8 else [widen(plane, graph.sources[0], torch.float32) for plane in planes]
     found = graph(*given)
     assert all(plane.dtype is engine_dtype(graph.target) for plane in found)
@@ -91,7 +91,7 @@ def test_the_engine_with_its_casts_is_the_program(bits: int, to_bits: int | None
 def test_what_no_converter_takes_is_refused() -> None:
     """An operator that no converter takes is refused: an engine is whole, or there is none."""
     graph = engine_graph("realtime", 2, 8, blocks=0)
-    for step in graph.program_module.steps:
+    for step in graph.module.steps:
         if isinstance(step.operation, Round):
             step.compute = lambda samples: torch.special.bessel_j0(samples)  # type: ignore[method-assign, assignment]
     with pytest.raises(ParagonSR2Error, match="Torch-TensorRT made no engine of the graph"):

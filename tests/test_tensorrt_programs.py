@@ -23,7 +23,7 @@ from vs_paragonsr2.backends.pytorch.lanes import FrameLane, LanesSession
 from vs_paragonsr2.backends.pytorch.modules import ProgramModule
 from vs_paragonsr2.backends.switch import test_picture as picture_of
 from vs_paragonsr2.backends.tensorrt import engines
-from vs_paragonsr2.backends.tensorrt.engines import Engine, EngineError, EngineGraph, Runtime, build_engine, engine_dtype
+from vs_paragonsr2.backends.tensorrt.engines import Engine, EngineError, EngineModule, Runtime, build_engine, engine_dtype
 from vs_paragonsr2.backends.tiles import Layout
 from vs_paragonsr2.program.colour import ClipSpec
 from vs_paragonsr2.program.tiling import tile_spec
@@ -66,7 +66,7 @@ class StandInContext:
 class StandInEngine:
     """An engine; it lists its tensors in no good order. It is its own runtime configuration and cache of kernels."""
 
-    def __init__(self, graph: EngineGraph) -> None:
+    def __init__(self, graph: EngineModule) -> None:
         self.graph = graph
         self.capturable = True
         self.kernels = b""
@@ -127,8 +127,8 @@ def test_an_engine_is_given_its_planes_and_gives_its_own(
 ) -> None:
     spec = make_spec(2, (48, 40), bits=bits, to_bits=to_bits)
     graph = program_module(tile_spec(spec, size))
-    layout = Layout(spec, size, graph.halo)
-    engine_graph = EngineGraph(graph, CPU)
+    layout = Layout(spec, size, graph.geometry.source_margin)
+    engine_graph = EngineModule(graph, CPU)
     made[b"engine"] = StandInEngine(engine_graph)
     engine = Engine(b"engine", engine_graph, RUNTIME)
     results = []
@@ -141,7 +141,7 @@ def test_an_engine_is_given_its_planes_and_gives_its_own(
 
 
 def test_kernels_are_shared_by_programs_and_given_out_where_they_are_new(made: dict[bytes, StandInEngine]) -> None:
-    graph = EngineGraph(program_module(make_spec(2, (8, 8))), CPU)
+    graph = EngineModule(program_module(make_spec(2, (8, 8))), CPU)
     for kernels, given in ((None, b"kernelkernel"), (b"of another card", b"kernelkernel"), (b"of this card", None)):
         made[b"engine"] = StandInEngine(graph)
         engine = Engine(b"engine", graph, RUNTIME, kernels)
@@ -151,7 +151,7 @@ def test_kernels_are_shared_by_programs_and_given_out_where_they_are_new(made: d
 
 
 def test_what_cannot_be_recorded_is_not_tried(made: dict[bytes, StandInEngine]) -> None:
-    graph = EngineGraph(program_module(make_spec(2, (8, 8))), CPU)
+    graph = EngineModule(program_module(make_spec(2, (8, 8))), CPU)
     made[b"engine"] = StandInEngine(graph)
     made[b"engine"].capturable = False
     with pytest.raises(ParagonSR2Error, match="cannot record this engine in a CUDA graph: expected 'torch'"):
@@ -159,8 +159,8 @@ def test_what_cannot_be_recorded_is_not_tried(made: dict[bytes, StandInEngine]) 
 
 
 def test_an_engine_for_other_planes_and_one_that_is_none_are_refused(made: dict[bytes, StandInEngine]) -> None:
-    graph = EngineGraph(program_module(make_spec(2, (8, 8))), CPU)
-    made[b"engine"] = StandInEngine(EngineGraph(program_module(make_spec(2, (8, 12))), CPU))
+    graph = EngineModule(program_module(make_spec(2, (8, 8))), CPU)
+    made[b"engine"] = StandInEngine(EngineModule(program_module(make_spec(2, (8, 12))), CPU))
     with pytest.raises(EngineError, match="the engine is for planes of"):
         Engine(b"engine", graph, RUNTIME)
     with pytest.raises(EngineError, match="does not take the engine"):
@@ -181,7 +181,7 @@ def test_torch_tensorrt_names_planes_in_their_order(monkeypatch: pytest.MonkeyPa
         return result
 
     monkeypatch.setattr(TRTInterpreter, "run", noted)
-    build_engine(EngineGraph(program_module(make_spec(2, (16, 16))), CPU))
+    build_engine(EngineModule(program_module(make_spec(2, (16, 16))), CPU))
     ((inputs, outputs),) = found
     for names in (inputs, outputs):
         assert len(names) == 3 and sorted(names, key=engines._natural) == names
@@ -201,7 +201,7 @@ def test_nothing_is_recorded_while_an_engine_is_built(monkeypatch: pytest.Monkey
 
     stand_in(monkeypatch)
     monkeypatch.setattr(torch_tensorrt.dynamo, "convert_exported_program_to_serialized_trt_engine", convert)
-    assert build_engine(EngineGraph(program_module(make_spec(2, (8, 8))), CPU)) == b"engine"
+    assert build_engine(EngineModule(program_module(make_spec(2, (8, 8))), CPU)) == b"engine"
     assert free == [False]
     assert UNDISTURBED.acquire(blocking=False)
     UNDISTURBED.release()

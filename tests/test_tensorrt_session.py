@@ -14,23 +14,23 @@ from typing import Any
 import pytest
 import torch
 import vapoursynth as vs
-from conftest import golden
+from conftest import golden, request_of
 from plain import make_spec
-from route import clip_of, planes_at
-from test_filter import equal, noise
+from route import clip_of, equal, noise, planes_at
 
-import vs_paragonsr2.backends.pytorch as torch_room
-import vs_paragonsr2.backends.tensorrt as room
+import vs_paragonsr2.backends.pytorch.session as pytorch_session
+import vs_paragonsr2.backends.tensorrt.session as tensorrt_session
 from vs_paragonsr2 import ParagonSR2Error, upscale
-from vs_paragonsr2.backends import Options, Request
+from vs_paragonsr2.backends import Request
+from vs_paragonsr2.backends.pytorch import TorchOptions
 from vs_paragonsr2.backends.pytorch.modules import narrow, seam_dtype, widen
 from vs_paragonsr2.backends.sessions import SESSIONS
 from vs_paragonsr2.backends.switch import SwitchingSession
 from vs_paragonsr2.backends.tensorrt import engines
-from vs_paragonsr2.backends.tensorrt.engines import EngineError, EngineGraph, Runtime
+from vs_paragonsr2.backends.tensorrt.engines import EngineError, EngineModule, Runtime
 from vs_paragonsr2.checkpoints.models import find_model
-from vs_paragonsr2.clip.upscaler import log_once
-from vs_paragonsr2.support import cache
+from vs_paragonsr2.clip.log import log_once
+from vs_paragonsr2.support import cache, cache_folder
 
 MODEL = golden("realtime_x2")
 RUNTIME = Runtime("torch-tensorrt-rtx", "2.14.0", "tensorrt_rtx", "1.6")
@@ -48,14 +48,14 @@ class Double:
         self.refused = 0
         self.kernels: list[bytes | None] = []
 
-    def build(self, graph: EngineGraph) -> bytes:
+    def build(self, graph: EngineModule) -> bytes:
         assert self.ready.wait(60)
         if self.faults:
             raise self.faults.pop()
         self.built.append((graph.sources[0].height, graph.sources[0].width))
         return b"engine"
 
-    def load(self, data: bytes, graph: EngineGraph, runtime: Runtime, kernels: bytes | None) -> "DoubleEngine":
+    def load(self, data: bytes, graph: EngineModule, runtime: Runtime, kernels: bytes | None) -> "DoubleEngine":
         assert data == b"engine"
         self.kernels.append(kernels)
         if self.refused:
@@ -65,7 +65,7 @@ class Double:
 
 
 class DoubleEngine:
-    def __init__(self, graph: EngineGraph, kernels: bytes | None) -> None:
+    def __init__(self, graph: EngineModule, kernels: bytes | None) -> None:
         self.graph = graph
         self.kernels = kernels
 
@@ -76,7 +76,7 @@ class DoubleEngine:
         return self.kernels
 
 
-def through_engine(graph: EngineGraph, planes: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+def through_engine(graph: EngineModule, planes: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
     """The graph with the casts that are kept out of an engine."""
     planes = tuple(
         widen(plane, fmt, torch.float32) if seam_dtype(fmt) is torch.int16 else plane
@@ -90,13 +90,13 @@ def through_engine(graph: EngineGraph, planes: tuple[torch.Tensor, ...]) -> list
 def double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Double]:
     """Sessions for ``"cuda"`` on the CPU, with an empty cache."""
     double = Double()
-    for module in (room, torch_room):
-        monkeypatch.setattr(module, "torch_devices", lambda options: [torch.device("cpu")])
+    for module in (tensorrt_session, pytorch_session):
+        monkeypatch.setattr(module, "torch_devices", lambda *_: [torch.device("cpu")])
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "stand-in")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
-    monkeypatch.setattr(room, "build_engine", double.build)
-    monkeypatch.setattr(room, "Engine", double.load)
-    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(tensorrt_session, "build_engine", double.build)
+    monkeypatch.setattr(tensorrt_session, "Engine", double.load)
+    monkeypatch.setenv(cache_folder.FOLDER_VARIABLE, str(tmp_path / "cache"))
     SESSIONS.clear()
     yield double
     double.ready.set()
@@ -106,9 +106,8 @@ def double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Double]:
     SESSIONS.clear()
 
 
-def request(**options: object) -> Request:
-    options = {"backend": "tensorrt", "device": "cuda", **options}
-    return Request(find_model(MODEL, 2), make_spec(2, (128, 128)), Options(**options))  # type: ignore[arg-type]
+def request(**options: object) -> Request[TorchOptions]:
+    return request_of("tensorrt", find_model(MODEL, 2), make_spec(2, (128, 128)), **options)
 
 
 @pytest.fixture
@@ -145,14 +144,14 @@ def test_pytorch_serves_until_the_engine_takes_over(double: Double, fmt: int, te
 
 
 def test_an_engine_on_disk_serves_at_once(double: Double) -> None:
-    first = room.open_session(request(wait=True))
+    first = tensorrt_session.open_session(request(wait=True))
     assert double.built == [(128, 128)]
-    again = room.open_session(request())
+    again = tensorrt_session.open_session(request())
     assert double.built == [(128, 128)]
-    (path,) = cache.cache_folder().glob("*.engine")
+    (path,) = cache_folder.cache_folder().glob("*.engine")
     path.write_bytes(path.read_bytes()[:-1])
     double.ready.clear()
-    served = room.open_session(request())  # and is not waited for where it is damaged
+    served = tensorrt_session.open_session(request())  # and is not waited for where it is damaged
     assert "is being built" in next(served.take_notes())
     assert [type(s.current).__name__ for s in (first, again)] == ["LanesSession"] * 2
     assert "TensorRT for RTX" in next(again.take_notes())
@@ -160,30 +159,30 @@ def test_an_engine_on_disk_serves_at_once(double: Double) -> None:
 
 def test_kernels_for_the_card_are_kept_and_brought_along(double: Double) -> None:
     for _ in range(2):
-        room.open_session(request(wait=True))
+        tensorrt_session.open_session(request(wait=True))
     assert double.kernels == [None, b"kernels"]
-    (kept,) = cache.cache_folder().glob("*.kernels")
+    (kept,) = cache_folder.cache_folder().glob("*.kernels")
     kept.write_bytes(kept.read_bytes()[:-1])
-    room.open_session(request(wait=True))
+    tensorrt_session.open_session(request(wait=True))
     assert double.kernels[2:] == [None]
     assert cache.load_kept(kept, bytes) == b"kernels"  # written anew
-    assert {entry.kind for entry in cache.entries(cache.cache_folder())} == {"TensorRT"}
-    assert len(cache.entries(cache.cache_folder())) == 2
+    assert {entry.kind for entry in cache_folder.entries(cache_folder.cache_folder())} == {"engine", "kernels"}
+    assert len(cache_folder.entries(cache_folder.cache_folder())) == 2
 
 
 def test_an_engine_that_the_runtime_refuses_is_built_again_once(double: Double) -> None:
-    room.open_session(request(wait=True))
+    tensorrt_session.open_session(request(wait=True))
     double.refused = 1
-    room.open_session(request(wait=True))
+    tensorrt_session.open_session(request(wait=True))
     assert len(double.built) == 2
     double.refused = 2
     with pytest.raises(ParagonSR2Error, match="refused"):
-        room.open_session(request(wait=True))
+        tensorrt_session.open_session(request(wait=True))
 
 
 def test_out_of_memory_while_building_makes_tiles_smaller(double: Double) -> None:
     double.faults = [torch.OutOfMemoryError("CUDA out of memory")]
-    session = room.open_session(request(wait=True))
+    session = tensorrt_session.open_session(request(wait=True))
     assert double.built == [(64, 128)]
     assert next(session.take_notes()).startswith("tiles of 128x64, since larger ones do not fit")
 
@@ -199,7 +198,7 @@ def test_the_key_holds_all_that_decides_an_engine(double: Double, monkeypatch: p
     asked = request()
 
     def path(what: Request = asked, precision: str = "f16", size: tuple[int, int] = (64, 64), runtime: Runtime = RUNTIME) -> Path:
-        return room.engine_path(what, size, precision, runtime, DEVICE)
+        return tensorrt_session.engine_path(what, size, precision, runtime, DEVICE)
 
     paths = [
         path(),
@@ -207,7 +206,7 @@ def test_the_key_holds_all_that_decides_an_engine(double: Double, monkeypatch: p
         path(size=(32, 64)),
         path(replace(asked, model=replace(asked.model, sha256="other"))),
         path(replace(asked, spec=make_spec(2, (128, 128), bits=10))),
-        path(replace(asked, options=replace(asked.options, alpha=0.5))),
+        path(replace(asked, alpha=0.5)),
         path(runtime=replace(RUNTIME, package="torch-tensorrt")),
         path(runtime=replace(RUNTIME, package_version="2.15.0")),
         path(runtime=replace(RUNTIME, version="1.7")),
@@ -215,10 +214,10 @@ def test_the_key_holds_all_that_decides_an_engine(double: Double, monkeypatch: p
     changes = [
         (torch.cuda, "get_device_name", lambda device: "another card"),
         (torch.cuda, "get_device_capability", lambda device: (9, 0)),
-        (room, "driver_version", lambda: "600.1"),
+        (tensorrt_session, "driver_version", lambda: "600.1"),
         (torch, "__version__", "3.0"),
-        (cache, "sources_digest", lambda: "another version of the graph"),
-        (room, "SETTINGS", {**engines.SETTINGS, "optimization_level": 5}),
+        (cache, "code_digest", lambda *_: "another version of the code"),
+        (tensorrt_session, "SETTINGS", {**engines.SETTINGS, "optimization_level": 5}),
     ]
     for where, name, value in changes:
         with monkeypatch.context() as patch:
@@ -232,8 +231,8 @@ def test_the_key_holds_all_that_decides_an_engine(double: Double, monkeypatch: p
 BUILDER = """
 import sys, time
 from pathlib import Path
-from vs_paragonsr2.backends import tensorrt as room
-from vs_paragonsr2.clip.upscaler import log_once
+from vs_paragonsr2.backends.tensorrt import session as tensorrt_session
+from vs_paragonsr2.clip.log import log_once
 folder = Path(sys.argv[1])
 
 def build(graph):
@@ -242,9 +241,9 @@ def build(graph):
     time.sleep(0.5)
     return b"engine" * 1000
 
-room.build_engine = build
-room.Engine = lambda data, graph, runtime, kernels: data
-assert room.load_engine(folder / "key.engine", None, None) == b"engine" * 1000
+tensorrt_session.build_engine = build
+tensorrt_session.Engine = lambda data, graph, runtime, kernels: data
+assert tensorrt_session.load_engine(folder / "key.engine", None, None) == b"engine" * 1000
 """
 
 
@@ -252,11 +251,11 @@ def test_players_that_start_together_build_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", BUILDER, str(tmp_path)]
     players = [subprocess.Popen(command) for _ in range(3)]
     assert [player.wait(120) for player in players] == [0, 0, 0]
-    assert (tmp_path / "built").read_text() == "x"
+    assert (tmp_path / "built").read_text(encoding="utf-8") == "x"
     entry = tmp_path / "key.engine"
     entry.write_bytes(entry.read_bytes()[:100])
     subprocess.run(command, check=True)
-    assert (tmp_path / "built").read_text() == "xx"
+    assert (tmp_path / "built").read_text(encoding="utf-8") == "xx"
     assert cache.load_kept(entry, bytes) == b"engine" * 1000
 
 

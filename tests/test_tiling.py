@@ -1,4 +1,4 @@
-"""Tiles with a halo of exactly the receptive field give the whole picture."""
+"""Tiles with a margin of exactly what a program needs give the whole picture."""
 
 import dataclasses
 
@@ -12,10 +12,12 @@ from torch import Tensor
 
 from vs_paragonsr2.backends.pytorch.lanes import smaller_sizes
 from vs_paragonsr2.backends.pytorch.modules import ProgramModule
+from vs_paragonsr2.backends.reference.session import padding
 from vs_paragonsr2.backends.tiles import Layout
 from vs_paragonsr2.checkpoints.network import Network
 from vs_paragonsr2.program.colour import ClipSpec, ColourFamily
-from vs_paragonsr2.program.tiling import border, tile_places, tile_size, tile_spec, unit
+from vs_paragonsr2.program.operations import Margin
+from vs_paragonsr2.program.tiling import tile_places, tile_size, tile_spec, unit
 from vs_paragonsr2.support.errors import ParagonSR2Error
 
 
@@ -28,9 +30,9 @@ def in_tiles(network: Network, spec: ClipSpec, planes: list[Tensor], most: tuple
     """The picture from tiles of at most a size, as a backend does it."""
     size = tile_size(spec, most)
     module = module_of(network, tile_spec(spec, size), dtype, padded=True)
-    layout = Layout(spec, size, module.halo)
-    padded = [np.empty(shape, plane.numpy().dtype) for shape, plane in zip(layout.source_shapes, planes, strict=True)]
-    layout.surround([plane[0, 0].numpy() for plane in planes], padded)
+    layout = Layout(spec, size, module.geometry.source_margin)
+    padded = [np.empty(shape, plane.numpy().dtype) for shape, plane in zip(layout.padding.shapes, planes, strict=True)]
+    layout.padding.on_host([plane[0, 0].numpy() for plane in planes], padded)
     out = [torch.full((1, 1, *shape), torch.nan, dtype=dtype) for shape in spec.target.shapes]
     for part in layout.parts:
         tile = [torch.from_numpy(plane[slices])[None, None] for plane, slices in zip(padded, part.source, strict=True)]
@@ -90,7 +92,7 @@ def test_a_network_that_sees_the_whole_picture_in_one_tile() -> None:
         network, spec = random_network(name, 2, blocks=1).double(), make_spec(2, (10, 14))
         planes = random_samples(spec.source)
         whole = module_of(network, spec, torch.float64)
-        assert max(whole.halo) == border(network, spec)
+        assert whole.geometry.halo == (padding(network, spec),) * 2
         for a, b in zip(in_tiles(network, spec, planes, (0, 0), torch.float64), sums(whole, planes), strict=True):
             assert torch.allclose(a, b, rtol=0, atol=1e-9)
 
@@ -125,7 +127,7 @@ def test_the_halo_is_the_receptive_field(name: str, scale: int, axis: int) -> No
     length = 90
     spec = make_spec(scale, (length, 4) if axis == 0 else (4, length), "GRAY", bits=32, is_float=True)
     core = module_of(network, spec, torch.float64)
-    halo = core.halo[axis]
+    halo = core.geometry.halo[axis]
     assert halo == network.radius
     planes = random_samples(spec.source)
     (span,) = changed_span(core, planes, 0, 45, axis)
@@ -145,22 +147,23 @@ def test_the_halo_covers_chroma_and_no_more(subsampling: str, axis: int) -> None
     core = module_of(network, spec, torch.float64)
     planes = random_samples(spec.source)
     step, reach = unit(spec)[axis], 0
-    for plane, ratio in ((0, 1), (1, spec.source.ratios[axis]), (2, spec.source.ratios[axis])):
+    for plane, ratio in enumerate(group.ratios[axis] for group in spec.source.planes):
         spans = changed_span(core, planes, plane, 32 // ratio, axis)
-        for span, out_ratio in zip(spans, (1, spec.target.ratios[axis], spec.target.ratios[axis]), strict=True):
+        for span, group in zip(spans, spec.target.planes, strict=True):
             assert span is not None
-            first, last = span[0] * out_ratio // 2, ((span[1] + 1) * out_ratio - 1) // 2
+            first, last = span[0] * group.ratios[axis] // 2, ((span[1] + 1) * group.ratios[axis] - 1) // 2
             # From the edge of a tile that begins or ends with this output to the poked sample, in luma samples.
             reach = max(reach, 32 + ratio - (first // step + 1) * step, last // step * step - 32)
     # Luma's reach is rounded up to whole chroma samples before chroma's own is added, which can be one sample more than needed.
-    assert core.halo[axis] - 2 * step < reach <= core.halo[axis]
+    halo = core.geometry.halo[axis]
+    assert halo - 2 * step < reach <= halo
 
 
-def test_the_border_of_the_reference_covers_the_halo() -> None:
+def test_the_padding_of_the_reference_covers_the_halo() -> None:
     """But for chroma that is replicated beyond it, which the reference does of itself."""
     for scale in (2, 3, 4, 8):
         network, spec = random_network("realtime", scale, blocks=1), make_spec(scale, (8, 8), "RGB")
-        assert max(module_of(network, spec, torch.float32).halo) <= border(network, spec)
+        assert max(module_of(network, spec, torch.float32).geometry.halo) <= padding(network, spec)
 
 
 @pytest.mark.parametrize("length", range(1, 40))
@@ -197,10 +200,10 @@ def test_tiles_keep_chroma_whole(subsampling: str) -> None:
     """What is read and written of each plane is what is read and written of luma, by its ratios."""
     for scale in (2, 3):
         spec = make_spec(scale, (28, 52), subsampling=subsampling)
-        for part in Layout(spec, tile_size(spec, (9, 17)), (8, 12)).parts:
+        for part in Layout(spec, tile_size(spec, (9, 17)), Margin(8, 12, 4, 8)).parts:
             for fmt, (luma, *chroma) in ((spec.source, part.source), (spec.target, part.target)):
                 for plane in chroma:
-                    for own, whole, ratio in zip(plane, luma, fmt.ratios, strict=True):
+                    for own, whole, ratio in zip(plane, luma, fmt.chroma_ratios, strict=True):
                         assert (own.start * ratio, own.stop * ratio) == (whole.start, whole.stop)
 
 

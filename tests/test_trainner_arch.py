@@ -30,13 +30,13 @@ ARCH_REGISTRY = Registry()
 def run(folder: Path, program: str) -> list[str]:
     """Words printed by a program in an interpreter of its own, with the arch file and the folder on its path."""
     paths = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ARCH.parent)!r}, {str(ROOT)!r}]\n"
-    return subprocess.run([sys.executable, "-c", paths + program], check=True, capture_output=True, text=True).stdout.split()
+    return subprocess.run([sys.executable, "-c", paths + program], check=True, capture_output=True, encoding="utf-8").stdout.split()
 
 
 def test_networks_are_registered_beside_a_stand_in_for_trainner(tmp_path: Path) -> None:
     package = tmp_path / "traiNNer/utils"
     package.mkdir(parents=True)
-    (package / "registry.py").write_text(STAND_IN)
+    (package / "registry.py").write_text(STAND_IN, encoding="utf-8")
     # As build_network of traiNNer calls them.
     program = """
 import paragonsr2_arch

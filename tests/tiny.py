@@ -13,6 +13,7 @@ CPU = torch.device("cpu")
 
 
 def config_file(tmp_path: Path, shard: Path, total_iter: int, **train: object) -> Path:
+    """A configuration of a few patches of 16x16 pixels; ``train`` are further keys of its part of that name."""
     tree = {
         "name": "tiny",
         "scale": 2,
@@ -22,7 +23,7 @@ def config_file(tmp_path: Path, shard: Path, total_iter: int, **train: object) -
         "logger": {"print_freq": 5, "save_checkpoint_seconds": 0},
     }
     path = tmp_path / "tiny.yml"
-    path.write_text(yaml.safe_dump(tree))
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
     return path
 
 

@@ -1,7 +1,7 @@
 """ParagonSR2 for traiNNer-redux: copy this file to traiNNer/archs, and install vs_paragonsr2 too (pip install --no-deps will do).
 
-It registers ``paragonsr2_realtime``, ``_stream``, ``_photo`` and ``_pro`` where traiNNer is installed. Where it is not, they are
-functions that make plain PyTorch modules. Their checkpoints are those of vs_paragonsr2, either way.
+For each variant it has a function ``paragonsr2_VARIANT``, as ``paragonsr2_realtime``, that makes a plain PyTorch module. Where
+traiNNer is installed, it registers them as architectures. Either way, the checkpoints are those of vs_paragonsr2.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,15 @@ def _factory(variant: str) -> Callable[..., ParagonSR2]:
 
     # Registries know a function by its name.
     build.__name__ = build.__qualname__ = f"paragonsr2_{variant}"
-    build.__doc__ = f"ParagonSR2 {variant}: options as those of ParagonSR2, and the value that detail_gain starts with."
+    build.__doc__ = f"Make the {variant} network. The options are those of ParagonSR2; detail_gain is the parameter's first value."
     return build
 
 
-paragonsr2_realtime, paragonsr2_stream, paragonsr2_photo, paragonsr2_pro = map(_factory, VARIANTS)
+ARCHITECTURES = {f"paragonsr2_{variant}": _factory(variant) for variant in VARIANTS}
+globals().update(ARCHITECTURES)
 
 if find_spec("traiNNer"):
     from traiNNer.utils.registry import ARCH_REGISTRY
 
-    for _build in (paragonsr2_realtime, paragonsr2_stream, paragonsr2_photo, paragonsr2_pro):
+    for _build in ARCHITECTURES.values():
         ARCH_REGISTRY.register()(_build)

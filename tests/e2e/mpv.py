@@ -89,7 +89,7 @@ class Mpv:
 
     def resident(self) -> int:
         """Bytes of memory that the process holds."""
-        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="utf-8").split()[1]
         return int(pages) * os.sysconf("SC_PAGESIZE")
 
     def quit(self) -> int:
@@ -98,11 +98,15 @@ class Mpv:
         return self.process.wait(SECONDS)
 
     def log(self) -> list[str]:
-        return self.log_file.read_text(errors="replace").splitlines()
+        return self.log_file.read_text(errors="replace", encoding="utf-8").splitlines()
 
     def trouble(self) -> list[str]:
         """The log's warnings and errors, and whatever Python or VapourSynth has said that is no mere information."""
-        said = [line for line in self._said_file.read_text(errors="replace").splitlines() if not line.startswith("Information:")]
+        said = [
+            line
+            for line in self._said_file.read_text(errors="replace", encoding="utf-8").splitlines()
+            if not line.startswith("Information:")
+        ]
         return [line for line in self.log() if TROUBLE.match(line)] + said
 
     def close(self) -> None:

@@ -1,84 +1,28 @@
-"""The real mpv, with our script as its filter, driven as a user's hands would."""
+"""The real mpv without a display, with our script as its filter, driven as a user's hands would."""
 
-import hashlib
 import random
-import shutil
 import signal
 import statistics
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-import prepare_mpv
 import pytest
 import vapoursynth as vs
 from bootstrap import ROOT
-from conftest import CLIPS, golden
 from mpv import Mpv
+from players import FLOWER, Player
 from route import planes_at
 
-from vs_paragonsr2 import shipped_models, upscale
-from vs_paragonsr2.backends import Options
+from vs_paragonsr2 import upscale
 from vs_paragonsr2.checkpoints.models import find_model
 from vs_paragonsr2.clip.speed import Speed, keep_speed
 
-SAMPLES = ROOT / "scripts/samples/mpv"
-SCRIPT = SAMPLES / "vapoursynth/paragonsr2.vpy"
+pytest_plugins = ["players"]
+
+SCRIPT = ROOT / "scripts/samples/mpv/vapoursynth/paragonsr2.vpy"
 FILTER = ("--no-config", "--vo=null", f"--vf=vapoursynth={SCRIPT}")
-FLOWER = CLIPS / "flower_960x540.mp4"
-LARGE = (3840, 2160)
-
-type Player = Callable[..., Mpv]
-
-
-@pytest.fixture(scope="session")
-def program() -> list[str]:
-    return prepare_mpv.mpv_command()
-
-
-@pytest.fixture
-def player(program: list[str], tmp_path: Path) -> Iterator[Player]:
-    players: list[Mpv] = []
-
-    def start(*options: object, **environment: str) -> Mpv:
-        folder = tmp_path / f"player{len(players)}"
-        folder.mkdir()
-        players.append(Mpv(program, folder, *options, environment=environment))
-        return players[-1]
-
-    yield start
-    for each in players:
-        each.close()
-
-
-@pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The flower, smaller: 30 frames of 256x144, at 30000/1001 a second, every fifth a key frame."""
-    return encoded(tmp_path_factory.mktemp("small") / "small.mp4", "libx264", "yuv420p", (256, 144), 30)
-
-
-@pytest.fixture(scope="session")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of another size and format."""
-    return encoded(tmp_path_factory.mktemp("other") / "other.mkv", "ffv1", "yuv422p10le", (160, 96), 8)
-
-
-def encoded(path: Path, codec: str, pixels: str, size: tuple[int, int], frames: int) -> Path:
-    """The flower's first frames, scaled to the size and encoded."""
-    with av.open(str(FLOWER)) as source, av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=Fraction(30000, 1001))
-        stream.width, stream.height, stream.pix_fmt = *size, pixels
-        stream.codec_context.gop_size = 5  # an exact seek sends all frames since the last key frame through the filter
-        for _, frame in zip(range(frames), source.decode(video=0), strict=False):
-            scaled = frame.reformat(*size, format=pixels)
-            scaled.pts, scaled.time_base = frame.pts, frame.time_base
-            out.mux(stream.encode(scaled))
-        out.mux(stream.encode())
-    return path
 
 
 def decoded(path: Path) -> list[av.VideoFrame]:
@@ -183,7 +127,7 @@ def test_pause_speed_loop_and_a_screenshot(player: Player, small: Path, tmp_path
 def test_temporal_mode(player: Player, small: Path, tmp_path: Path) -> None:
     """The frames that mpv keeps are enough for it, with a buffer as small as on one processor too."""
     script, out = tmp_path / "temporal.vpy", tmp_path / "out.mkv"
-    script.write_text("from vs_paragonsr2 import upscale\nupscale(video_in, temporal=5).set_output()\n")
+    script.write_text("from vs_paragonsr2 import upscale\nupscale(video_in, temporal=5).set_output()\n", encoding="utf-8")
     by = f"--vf=vapoursynth={script}:concurrent-frames=1"
     mpv = player("--no-config", "--idle=no", by, f"--o={out}", "--ovc=ffv1", small)
     assert mpv.process.wait(600) == 0
@@ -219,13 +163,15 @@ def test_the_next_file_and_the_script_again(player: Player, small: Path, other: 
 
 def test_auto_knows_the_rate_and_what_the_doctor_measured(player: Player, small: Path, tmp_path: Path) -> None:
     """The rate is mpv's container_fps: the clip itself has none in VapourSynth."""
-    keep_speed(find_model("stream", 2), Options(backend="", device="", num_streams=0), Speed(256 * 144 * 30000 / 1001 / 1.5))
+    keep_speed(find_model("stream", 2), None, {}, Speed(256 * 144 * 30000 / 1001 / 1.5))
     mpv = player("--no-config", "--vo=null", f"--vf=vapoursynth={SCRIPT}:user-data=auto", "--pause")
     mpv.load(small)
     assert mpv.get("video-out-params")["w"] == 512
     assert mpv.quit() == 0
     assert mpv.trouble() == []
-    assert "model 'realtime' ('stream' would be 150% busy with 256x144 at 29.97 fps)" in (tmp_path / "player0/said.txt").read_text()
+    assert "model 'realtime' ('stream' would be 150% busy with 256x144 at 29.97 fps)" in (tmp_path / "player0/said.txt").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("end", [None, signal.SIGTERM, signal.SIGKILL])
@@ -235,7 +181,7 @@ def test_an_end_while_the_filter_is_set_up(player: Player, small: Path, tmp_path
     mpv = player(*FILTER, VS_PARAGONSR2_CACHE=str(cache))
     mpv.command("loadfile", str(small))
     time.sleep(0.2)
-    children = Path(f"/proc/{mpv.process.pid}/task/{mpv.process.pid}/children").read_text().split()
+    children = Path(f"/proc/{mpv.process.pid}/task/{mpv.process.pid}/children").read_text(encoding="utf-8").split()
     if end is None:
         assert mpv.quit() == 0
     else:
@@ -248,61 +194,3 @@ def test_an_end_while_the_filter_is_set_up(player: Player, small: Path, tmp_path
     assert again.quit() == 0
     assert again.trouble() == []
     assert not cache.exists()
-
-
-@pytest.fixture
-def display(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A display of the size that the test asks for, by its name."""
-    width, height = request.param
-    options = ["-displayfd", "1", "-listen", "tcp", "-ac", "-screen", "0", f"{width}x{height}x24"]
-    with subprocess.Popen(
-        [*prepare_mpv.xvfb_command(), *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as server:
-        assert server.stdout is not None
-        yield f"127.0.0.1:{int(server.stdout.readline())}"
-        server.terminate()
-
-
-def on_display(player: Player, display: str, *options: object, **environment: str) -> Mpv:
-    """mpv with the sample's folder as its configuration, as a user has it who copied it."""
-    return player(f"--config-dir={SAMPLES}", "--vo=x11", "--hwdec=no", "--pause", *options, DISPLAY=display, **environment)
-
-
-@pytest.mark.parametrize("display", [(1280, 720)], indirect=True)
-def test_the_configuration_as_pasted(player: Player, display: str, small: Path, tmp_path: Path) -> None:
-    """Small pictures are upscaled, the key switches that off and on, and 4K is left alone."""
-    large = encoded(tmp_path / "large.mp4", "mpeg4", "yuv420p", LARGE, 2)
-    wide = 256 * max(scale for name, scale in shipped_models() if name == "realtime")  # the display is five times as wide
-    mpv = on_display(player, display)
-    for path, width in ((small, wide), (large, LARGE[0]), (small, wide)):
-        mpv.load(path)
-        mpv.wait_until("video-out-params/w", width)
-    for width in (256, wide):
-        mpv.command("keypress", "Ctrl+u")
-        mpv.wait_until("video-out-params/w", width)
-    assert mpv.get("display-width") == 1280
-    assert mpv.quit() == 0
-    assert mpv.trouble() == []
-
-
-@pytest.mark.parametrize(("display", "scale"), [((400, 240), 2), ((1280, 720), 4)], indirect=["display"])
-def test_the_scale_is_the_display_s(player: Player, display: str, scale: int, small: Path, tmp_path: Path) -> None:
-    """With models of two scales, as an installed package has them: enough for the display, and no more."""
-    installed = shutil.copytree(ROOT / "vs_paragonsr2", tmp_path / "vs_paragonsr2")
-    (installed / "models").mkdir()
-    sums = []
-    for factor, checkpoint in ((2, shipped_models()["realtime", 2]), (4, golden("realtime_x4"))):
-        model = Path(shutil.copy(checkpoint, installed / f"models/realtime_{factor}x.safetensors"))
-        sums.append(f"{hashlib.sha256(model.read_bytes()).hexdigest()}  {model.name}\n")
-    (installed / "models/SHA256SUMS").write_text("".join(sums))
-    mpv = on_display(player, display, PYTHONPATH=str(tmp_path))
-    mpv.load(small)
-    mpv.wait_until("video-out-params/w", 256 * scale)
-    assert mpv.quit() == 0
-    assert mpv.trouble() == []
-
-
-def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(prepare_mpv.Unavailable, match="on PATH, or to build one: apt-get, dpkg-deb"):
-        prepare_mpv._debian_mirror()

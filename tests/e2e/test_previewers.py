@@ -45,7 +45,9 @@ def test_vsview_shows_the_original_beside_the_result(tmp_path: Path) -> None:
     """A clip that does not say its colours: each output is in its tab, and the last has the middle of both."""
     command = [sys.executable, DRIVER, tmp_path, SAMPLES / "preview.vpy", "--no-settings", "-a", f"source={MPEG2}"]
     environment = {"QT_QPA_PLATFORM": "offscreen", "LD_LIBRARY_PATH": prepare_vsview.library_path()}
-    done = subprocess.run([*map(str, command)], env=os.environ | environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*map(str, command)], env=os.environ | environment, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
     assert "ERROR" not in done.stderr, done.stderr
     both = enlarged(MPEG2, 0)

@@ -129,7 +129,8 @@ def test_a_refusal_reaches_the_user_of_vspipe(tmp_path: Path) -> None:
     script = tmp_path / "bad.vpy"
     script.write_text(
         "import vapoursynth as vs\nfrom vs_paragonsr2 import upscale\n"
-        "upscale(vs.core.std.BlankClip(format=vs.YUV420P8), scale=7).set_output()\n"
+        "upscale(vs.core.std.BlankClip(format=vs.YUV420P8), scale=7).set_output()\n",
+        encoding="utf-8",
     )
     done = vspipe(script, "-c", "y4m")
     assert done.returncode != 0
@@ -140,7 +141,7 @@ def test_a_refusal_reaches_the_user_of_vspipe(tmp_path: Path) -> None:
 def test_demo(tmp_path: Path) -> None:
     """The first command of the README, from inside the environment that it makes."""
     command = [sys.executable, ROOT / "scripts/demo.py", MPEG2, "--out", tmp_path / "out"]
-    done = subprocess.run([*map(str, command)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([*map(str, command)], cwd=tmp_path, capture_output=True, text=True, check=False, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     video, picture = tmp_path / "out/city_720x405_2x.mkv", tmp_path / "out/city_720x405_2x.png"
     assert str(video) in done.stdout and str(picture) in done.stdout

@@ -15,10 +15,10 @@ from bootstrap import BIN, ROOT, SUFFIX
 from conftest import golden
 from plain import random_network
 from route import planes_at
-from test_weights import copy_of_the_checkout
+from test_shipped_models import copy_of_the_checkout
 
 from vs_paragonsr2 import load_network, upscale
-from vs_paragonsr2.support import cache
+from vs_paragonsr2.support import cache_folder
 from vs_paragonsr2.training.trainer import save_checkpoint
 
 CLIP = """
@@ -68,12 +68,16 @@ class Environment:
         self._settings = folder / "settings"
 
     def run(self, program: str, *arguments: object) -> bytes:
-        """What it writes. Raises AssertionError where it fails."""
-        settings = {} if program == "pip" else {"XDG_CONFIG_HOME": str(self._settings), "APPDATA": str(self._settings)}
-        line = [self._programs / f"{program}{SUFFIX}", *arguments]
-        done = subprocess.run([*map(str, line)], env=os.environ | settings, capture_output=True, timeout=300, check=False)
+        """What a program writes. Raises AssertionError where it fails."""
+        done = self.ended(program, *arguments)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
+
+    def ended(self, program: str, *arguments: object) -> subprocess.CompletedProcess[bytes]:
+        """How a program ends."""
+        settings = {} if program == "pip" else {"XDG_CONFIG_HOME": str(self._settings), "APPDATA": str(self._settings)}
+        line = [self._programs / f"{program}{SUFFIX}", *arguments]
+        return subprocess.run([*map(str, line)], env=os.environ | settings, capture_output=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +122,7 @@ def test_it_is_small_and_whole(environment: Environment) -> None:
 def test_vspipe_gives_the_same_frames(model: str, environment: Environment, checkpoints: dict[str, str], tmp_path: Path) -> None:
     path = checkpoints.get(model, model)
     script = tmp_path / "script.vpy"
-    script.write_text(CLIP + UPSCALED.format(model=path))
+    script.write_text(CLIP + UPSCALED.format(model=path), encoding="utf-8")
     names: dict[str, vs.VideoNode] = {}
     exec(CLIP, names)
     expected = upscale(names["clip"], path, scale=2, backend="openvino", precision="f32")
@@ -135,7 +139,23 @@ def test_what_needs_pytorch_says_who_brings_it(environment: Environment, checkpo
     assert "(not 'openvino': backend is 'openvino', which " in said[1]
 
 
+@pytest.mark.parametrize(
+    ("word", "arguments", "extra"),
+    [
+        ("evaluate", ["--data", "."], "evaluation"),
+        ("export", ["realtime", "--out", "a.onnx"], "export"),
+        ("train", ["a.yml", "--out", "a"], "training"),
+    ],
+)
+def test_a_word_without_pytorch_says_who_brings_it(word: str, arguments: list[str], extra: str, environment: Environment) -> None:
+    assert b"usage: vs-paragonsr2" in environment.run("vs-paragonsr2", word, "--help")
+    done = environment.ended("vs-paragonsr2", word, *arguments)
+    assert done.returncode == 1
+    words = f"vs-paragonsr2: {word}: No module named 'torch'; pip install 'vs_paragonsr2[{extra}]' brings it"
+    assert done.stderr.decode().splitlines() == [words]
+
+
 def test_the_command_works(environment: Environment) -> None:
     assert b"--num-streams" in environment.run("vs-paragonsr2", "doctor", "--help")
     assert b"backend 'openvino'" in environment.run("python", "-c", DOCTOR)
-    assert os.environ[cache.FOLDER_VARIABLE].encode() in environment.run("vs-paragonsr2", "cache").replace(b"\n", b"")
+    assert os.environ[cache_folder.FOLDER_VARIABLE].encode() in environment.run("vs-paragonsr2", "cache").replace(b"\n", b"")

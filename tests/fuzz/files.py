@@ -1,14 +1,25 @@
-"""Archives and pickles made by hand."""
+"""Checkpoints, archives and pickles made by hand."""
 
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
+from torch import Tensor
+
+type Tensors = dict[str, Tensor]
+
+
+def saved_tensors(tensors: Tensors, path: Path, **metadata: str) -> Path:
+    """A safetensors file."""
+    safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata or None)
+    return path
 
 
 def saved(path: Path, tree: object, **options: Any) -> Path:
+    """A file of torch.save."""
     torch.save(tree, path, **options)
     return path
 

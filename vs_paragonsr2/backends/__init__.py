@@ -1,111 +1,146 @@
-"""One file a runtime. A runtime is imported when its backend is asked for, and not before."""
+"""One module or package a runtime. A backend describes itself (:class:`.base.Backend`), and is known by being here.
 
-import ctypes
+Other packages add backends through the entry-point group ``vs_paragonsr2.backends``; see ``docs/adding-a-backend.md``.
+"""
+
 import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module, metadata
-from pathlib import Path
-from typing import Protocol, cast
+from pkgutil import iter_modules
 
 from ..support.errors import ParagonSR2Error
-from .base import Options, Request, Session
+from .base import AnyBackend, AnySession, Backend, Plane, Request, Session, listed
+from .options import OptionError, Options, described, option, parse
+
+ENTRY_POINTS = "vs_paragonsr2.backends"
+"""The group of entry points by which other packages add backends. Each names an instance of Backend."""
 
 # OpenVINO's converter starts a process that reports its use to its makers, unless the module for it is missing when OpenVINO is
 # imported, whoever imports it in this process. A filter in a player neither starts processes nor reports.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
-class Backend(Protocol):
-    """What the module of a backend has."""
+@cache
+def backends() -> dict[str, AnyBackend]:
+    """All backends by name, those that are chosen first before the others.
 
-    def default_device(self) -> str:
-        """The kind of device that the backend takes when nobody says which."""
-        ...
+    A backend of another package that cannot be imported, is none, or has the name of another one is replaced by a
+    :class:`BrokenBackend`, which says so when it is asked for.
+    """
+    found = {backend.name: backend for backend in _own()}
+    for entry in metadata.entry_points(group=ENTRY_POINTS):
+        backend = _entered(entry, set(found))
+        found[backend.name] = backend
+    return dict(sorted(found.items(), key=lambda item: -(item[1].preference or 0)))
 
-    def device_name(self, options: Options) -> str:
-        """What the maker calls the device of the options, whose kind is said. Raises ParagonSR2Error where it is not there."""
-        ...
+
+def _own() -> Iterator[AnyBackend]:
+    """The backends of this package: whatever module in here has one."""
+    for module in iter_modules(__path__):
+        backend = getattr(import_module(f".{module.name}", __package__), "BACKEND", None)
+        if isinstance(backend, Backend):
+            yield backend
+
+
+class BrokenBackend(Backend[Options]):
+    """A backend that takes the place of another package's where that cannot be used. It is never chosen."""
+
+    devices = precisions = ()
+
+    def __init__(self, name: str, why: str) -> None:
+        self.name = self.title = name  # type: ignore[misc]
+        self._why = why
+
+    def missing(self, device: str | None) -> str:
+        return self._why
+
+    def load(self) -> None:
+        raise ParagonSR2Error(f"backend is {self.name!r}: {self._why}")
 
     def default_streams(self, device: str) -> int:
-        """Frames in flight at once on a kind of device where nobody says how many."""
-        ...
+        raise AssertionError("load raises")
 
-    def open_session(self, request: Request) -> Session:  # type: ignore[type-arg]
-        """Make a session ready to run. Raises ParagonSR2Error for what the user can mend."""
-        ...
+    def device_name(self, options: Options) -> str:
+        raise AssertionError("load raises")
+
+    def list_devices(self) -> Iterator[str]:
+        raise AssertionError("load raises")
+
+    def open_session(self, request: Request[Options]) -> AnySession:
+        raise AssertionError("load raises")
 
 
-BACKENDS = ("tensorrt", "torch", "openvino", "reference")
-"""Names of the backends, the fastest first."""
+def _entered(entry: metadata.EntryPoint, taken: set[str]) -> AnyBackend:
+    """The backend of an entry point."""
+    where = f"entry point {entry.value!r} of {entry.dist.name if entry.dist else 'another package'}"
+    try:
+        backend = entry.load()
+    except Exception as error:  # whatever another package does wrong is its own matter
+        return BrokenBackend(entry.name, f"{where} cannot be imported ({type(error).__name__}: {error})")
+    if not isinstance(backend, Backend) or backend.name != entry.name:
+        return BrokenBackend(entry.name, f"{where} is {backend!r}: expected an instance of Backend with the entry point's name")
+    if backend.name in taken:
+        return BrokenBackend(f"{backend.name} of {where}", "there is another backend of that name")
+    return backend
 
-PYTORCH_EXTRAS = {"tensorrt": ("tensorrt-rtx", "tensorrt"), "torch": ("cuda",), "reference": ("reference",)}
-"""The extras of this package that bring PyTorch, and what else a backend runs on."""
+
+def find_backend(name: str) -> AnyBackend:
+    """The backend of a name; its runtime is not imported. Raises ParagonSR2Error where there is none."""
+    found = backends().get(name) if isinstance(name, str) else None
+    if found is None:
+        raise ParagonSR2Error(f"backend is {name!r}: expected one of {listed(backends())}, or None to choose")
+    return found
+
+
+def load_backend(name: str) -> AnyBackend:
+    """The backend of a name, with its runtime imported. Raises ParagonSR2Error where there is none, or it cannot be imported."""
+    backend = find_backend(name)
+    backend.load()
+    return backend
+
+
+def check_options(given: Mapping[str, object]) -> None:
+    """Raise OptionError for an option that no backend has, as a misspelt one, and for a value that means nothing to any."""
+    for name, value in given.items():
+        faults = []
+        for backend in backends().values():
+            try:
+                parse(backend.options_type, {name: value}, backend.name)
+                break
+            except OptionError as error:
+                faults.append(error)
+            except ParagonSR2Error:  # the option is foreign to this backend
+                continue
+        else:
+            if faults:
+                raise faults[0]
+            known = sorted({name for backend in backends().values() for name in described(backend.options_type)})
+            raise OptionError(f"{name} is no argument of upscale() and no option of a backend: those are {', '.join(known)}")
 
 
 def candidates(device: str | None) -> tuple[list[str], str]:
-    """The backends to try in turn on a kind of device (None for any), and why others are not among them."""
-    if device is not None:
-        return (["tensorrt", "torch", "reference"], "") if device.lower() == "cuda" else (["openvino", "reference"], "")
-    try:
-        if _has_cuda():
-            return list(BACKENDS), ""
-        why = "there is no CUDA device"
-    except ImportError as error:
-        why = f"there is an NVIDIA driver, but PyTorch cannot be imported ({error}){_pytorch_from('cuda')}"
-    return ["openvino", "reference"], why
+    """The names of the backends to try in turn on a kind of device (None for any), and what others lack in words."""
+    chosen = [
+        backend
+        for backend in backends().values()
+        if backend.preference is not None and (device is None or device.lower() in map(str.lower, backend.chosen_devices))
+    ]
+    lacks = {backend.name: backend.missing(device) for backend in chosen}
+    return [name for name, lack in lacks.items() if lack is None], "; ".join(dict.fromkeys(filter(None, lacks.values())))
 
 
-def _has_cuda() -> bool:
-    """Whether PyTorch finds a CUDA device; without NVIDIA's driver it is not even imported, which takes a second.
-
-    Raises ImportError where the driver is there and PyTorch is not.
-    """
-    try:
-        ctypes.CDLL("nvcuda" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def load_backend(name: str) -> Backend:
-    """Import the module of a backend. Raises ParagonSR2Error for a name that is none, or a runtime that is not installed."""
-    if name not in BACKENDS:
-        raise ParagonSR2Error(f"backend is {name!r}: expected one of {', '.join(map(repr, BACKENDS))}, or None to choose")
-    try:
-        return cast(Backend, import_module(f".{'pytorch' if name == 'torch' else name}", __package__))
-    except ImportError as error:
-        hint = _foreign_openvino() if name == "openvino" else ""
-        if error.name == "torch":
-            hint = _pytorch_from(*PYTORCH_EXTRAS[name])
-        raise ParagonSR2Error(f"backend is {name!r}, which cannot be imported here ({error}){hint}") from error
-
-
-def _pytorch_from(*extras: str) -> str:
-    """What to do where PyTorch is missing, for the end of a message. (pip leaves the installed package as it is.)"""
-    return "; " + " or ".join(f"pip install 'vs_paragonsr2[{extra}]'" for extra in extras) + " brings PyTorch"
-
-
-def _foreign_openvino() -> str:
-    """What clashes with the Python package of OpenVINO, if it is that.
-
-    Two libraries of one minor version have one name and cannot live in a process. A plugin's is there first: VapourSynth loads it
-    with the core.
-    """
-    try:
-        package = metadata.distribution("openvino")
-        mapped = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
-    except (metadata.PackageNotFoundError, OSError):  # not installed, or a system without that list
-        return ""
-    paths = {line.split(maxsplit=5)[5] for line in mapped if "/libopenvino.so" in line}
-    own = str(package.locate_file("openvino"))
-    others = sorted(path for path in paths if not path.startswith(own))
-    if not others:
-        return ""
-    return (
-        f"; the Python package openvino {package.version} clashes with {others[0]}, which a VapourSynth plugin has loaded: remove "
-        "the plugin, or install the version of openvino that this package asks for"
-    )
-
-
-__all__ = ["BACKENDS", "Backend", "Options", "Request", "Session", "candidates", "load_backend"]
+__all__ = [
+    "Backend",
+    "OptionError",
+    "Options",
+    "Plane",
+    "Request",
+    "Session",
+    "backends",
+    "candidates",
+    "check_options",
+    "find_backend",
+    "load_backend",
+    "option",
+]

@@ -7,10 +7,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Lock
+from typing import Any
 
-from . import Request, Session, load_backend
+from . import find_backend
+from .base import AnySession, Request
 
-type AnySession = Session[object]
+type AnyRequest = Request[Any]
 
 MAX_SESSIONS = 8
 """Sessions kept for whoever asks next; one that a clip is using lives on without being kept."""
@@ -19,7 +21,7 @@ MAX_DEVICE_BYTES = 2 << 30
 """Memory of graphics cards that sessions other than the one asked for last may keep."""
 
 
-class SessionCache:
+class SharedSessions:
     """Sessions by request, the least recently asked for dropped first.
 
     Where several ask for the same at once, one builds it and the others wait. What is dropped gives its device's memory back as
@@ -28,17 +30,17 @@ class SessionCache:
 
     def __init__(
         self,
-        build: Callable[[Request], AnySession],
+        build: Callable[[AnyRequest], AnySession],
         max_sessions: int = MAX_SESSIONS,
         max_device_bytes: int = MAX_DEVICE_BYTES,
     ) -> None:
         self._build = build
         self._max_sessions = max_sessions
         self._max_device_bytes = max_device_bytes
-        self._sessions: OrderedDict[Request, Future[AnySession]] = OrderedDict()
+        self._sessions: OrderedDict[AnyRequest, Future[AnySession]] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, request: Request) -> AnySession:
+    def get(self, request: AnyRequest) -> AnySession:
         """The session for a request. What building it raises is raised to all who wait, and is not kept."""
         with self._lock:
             future = self._sessions.get(request)
@@ -55,7 +57,10 @@ class SessionCache:
                     if self._sessions.get(request) is future:
                         del self._sessions[request]
                 future.set_exception(error)
-        return future.result()
+        try:
+            return future.result()
+        finally:
+            del future  # it holds the error, whose traceback holds this frame
 
     def _drop_old(self) -> None:
         while len(self._sessions) > self._max_sessions or (
@@ -73,9 +78,9 @@ def _device_bytes(future: Future[AnySession]) -> int:
     return future.result().device_bytes if future.done() and future.exception() is None else 0
 
 
-def _open(request: Request) -> AnySession:
-    return load_backend(request.options.backend).open_session(request)
+def _open(request: AnyRequest) -> AnySession:
+    return find_backend(request.backend).open_session(request)
 
 
-SESSIONS = SessionCache(_open)
-"""Of this process."""
+SESSIONS = SharedSessions(_open)
+"""The sessions of this process."""

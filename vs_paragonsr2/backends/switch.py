@@ -4,14 +4,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 
 from ..program.colour import ClipSpec
-from .base import NonFiniteError, Plane, Session
-
-type AnySession = Session[Any]
+from .base import AnySession, NonFiniteError, Plane, Session
 
 
 class SwitchingSession(Session[None]):
@@ -40,8 +39,8 @@ class SwitchingSession(Session[None]):
     def device_bytes(self) -> int:  # type: ignore[override]
         return self._current.device_bytes
 
-    def help(self) -> bool:
-        return self._current.help()
+    def help_until(self, done: Future[Any]) -> None:
+        self._current.help_until(done)
 
     def _run(self, slot: None, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
         session = self._current
@@ -130,11 +129,12 @@ def test_picture(spec: ClipSpec) -> list[Plane]:
     """Waves of growing frequency over most of the range, the same every time; what the averages are is turned round."""
     fmt = spec.source
     planes: list[Plane] = []
-    for number, (height, width) in enumerate(fmt.shapes):
+    for number, plane in enumerate(fmt.planes):
+        height, width = plane.shape
         y, x = np.mgrid[:height, :width].astype(np.float32) / np.float32(max(height, width))
         wave = 0.5 + 0.25 * np.sin(40 * x * x + 9 * y + number) + 0.2 * np.cos(60 * y * y)
         if fmt.is_float:
-            planes.append((wave - (0.5 if number and fmt.family == "YUV" else 0)).astype(fmt.dtype))
+            planes.append((wave - (0.5 if plane.is_chroma else 0)).astype(fmt.dtype))
         else:
             planes.append((wave * ((1 << fmt.bits) - 1)).round().astype(fmt.dtype))
     return planes + [plane[::-1].astype(np.float32) for plane in planes] if spec.temporal else planes

@@ -1,4 +1,4 @@
-"""Where the samples of tiles lie within frames of planes."""
+"""Where the samples of tiles and bands lie within planes, and how planes are padded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,41 +6,58 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..program.colour import ClipSpec, PlaneFormat
+from ..program.colour import ClipSpec, PlaneGroup
+from ..program.operations import Margin
 from ..program.tiling import tile_places
 from .base import Plane
 
 type Slices = tuple[slice, slice]
 
 
-def input_ratios(spec: ClipSpec) -> list[tuple[int, int]]:
-    """``plane_ratios`` of all planes that a session is given."""
-    return [ratios for fmt in spec.inputs for ratios in plane_ratios(fmt)]
+class Padding:
+    """The planes that a session is given, each padded by repeating its edges.
+
+    Who pads is a backend's decision. The host does for OpenVINO, which computes in its memory (:meth:`on_host`). For the lanes of
+    PyTorch and TensorRT the device does: it gathers the padded planes from those that were uploaded (:meth:`indices`).
+
+    Args:
+        spec: of the frame.
+        margin: luma samples that are added on each side, whole samples of every plane.
+
+    Attributes:
+        shapes: (rows, columns) of each padded plane, in the order of ``spec.input_planes``.
+    """
+
+    def __init__(self, spec: ClipSpec, margin: Margin) -> None:
+        self._planes = spec.input_planes
+        self._margins = [margin.over(*plane.ratios) for plane in self._planes]
+        self.shapes = [own.around(*plane.shape) for own, plane in zip(self._margins, self._planes, strict=True)]
+
+    def on_host(self, planes: Sequence[Plane], padded: Sequence[NDArray[np.generic]]) -> None:
+        """Copy planes into arrays of ``shapes``, and repeat the edges there."""
+        for plane, larger, margin in zip(planes, padded, self._margins, strict=True):
+            replicate(plane, larger, margin)
+
+    def indices(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """For each plane, which of its (rows, columns) the rows and columns of the padded plane repeat."""
+        return [_repeated(plane, margin) for plane, margin in zip(self._planes, self._margins, strict=True)]
 
 
-def plane_ratios(fmt: PlaneFormat) -> list[tuple[int, int]]:
-    """Luma samples (rows, columns) for a sample of each plane."""
-    return [(1, 1), fmt.ratios, fmt.ratios][: len(fmt.shapes)]
+def replicate(plane: Plane, padded: NDArray[np.generic], margin: Margin) -> None:
+    """Copy a plane into a larger one with a margin of so many samples around it, and repeat the plane's edges there."""
+    (top, left, _, _), (height, width) = margin, plane.shape
+    padded[top : top + height, left : left + width] = plane
+    padded[top : top + height, :left] = plane[:, :1]
+    padded[top : top + height, left + width :] = plane[:, -1:]
+    padded[:top] = padded[top]
+    padded[top + height :] = padded[top + height - 1]
 
 
-def plane_shapes(fmt: PlaneFormat, height: int, width: int) -> list[tuple[int, int]]:
-    """Height and width of each plane of a picture with so many luma samples."""
-    return [(height // rows, width // columns) for rows, columns in plane_ratios(fmt)]
-
-
-def padded_shapes(fmt: PlaneFormat, halo: tuple[int, int]) -> list[tuple[int, int]]:
-    """Height and width of each plane with the halo, of luma samples, on each side."""
-    return plane_shapes(fmt, fmt.height + 2 * halo[0], fmt.width + 2 * halo[1])
-
-
-def replicate(plane: Plane, padded: NDArray[np.generic], rows: int, columns: int) -> None:
-    """Copy a plane into the middle of a larger one and repeat its edges."""
+def _repeated(plane: PlaneGroup, margin: Margin) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     height, width = plane.shape
-    padded[rows : rows + height, columns : columns + width] = plane
-    padded[rows : rows + height, :columns] = plane[:, :1]
-    padded[rows : rows + height, columns + width :] = plane[:, -1:]
-    padded[:rows] = padded[rows]
-    padded[rows + height :] = padded[rows + height - 1]
+    rows = np.arange(-margin.top, height + margin.bottom).clip(0, height - 1)
+    columns = np.arange(-margin.left, width + margin.right).clip(0, width - 1)
+    return rows, columns
 
 
 def place_cells(cells: NDArray[np.generic], planes: Sequence[Plane]) -> None:
@@ -60,49 +77,44 @@ def place_cells(cells: NDArray[np.generic], planes: Sequence[Plane]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A tile: what it reads of the padded planes, with its halo, and what it writes of the target's."""
+    """A tile."""
 
     source: Sequence[Slices]
+    """For each padded plane the (rows, columns) that the tile reads, with its margin."""
     target: Sequence[Slices]
+    """For each plane of the target the (rows, columns) that the tile gives."""
 
 
 class Layout:
-    """A frame that is computed in tiles of one size.
+    """A frame that is computed in tiles of one size. A device pads its planes as a whole, and cuts the tiles from them.
 
     Args:
         spec: of the frame.
         size: (rows, columns) of a tile, as :func:`~..program.tiling.tile_size` has it.
-        halo: luma samples (rows, columns) about a tile.
+        margin: luma samples that a tile needs on each side: the ``source_margin`` of its program's geometry.
         align: of which the tiles' places are multiples, as :func:`~..program.tiling.tile_places` has it.
+
+    Attributes:
+        padding: of the frame's planes, so far that the outermost tiles find their margin.
+        parts: the tiles, row by row.
     """
 
-    def __init__(self, spec: ClipSpec, size: tuple[int, int], halo: tuple[int, int], align: tuple[int, int] = (1, 1)) -> None:
+    def __init__(self, spec: ClipSpec, size: tuple[int, int], margin: Margin, align: tuple[int, int] = (1, 1)) -> None:
         self.spec = spec
         self.size = size
-        self.source_shapes = [shape for fmt in spec.inputs for shape in padded_shapes(fmt, halo)]
-        """Of the planes that come, with the halo about the whole frame."""
-        self.margins = [(halo[0] // rows, halo[1] // columns) for rows, columns in input_ratios(spec)]
-        """(rows, columns) of each plane's halo."""
-        scale = spec.target.height // spec.source.height
-        read = size[0] + 2 * halo[0], size[1] + 2 * halo[1]
-        written = size[0] * scale, size[1] * scale
+        self.padding = Padding(spec, margin)
+        read, written = margin.around(*size), (size[0] * spec.scale, size[1] * spec.scale)
         self.parts = [
             Part(
-                [_slices(place, read, ratios) for ratios in input_ratios(spec)],
-                [_slices((place[0] * scale, place[1] * scale), written, ratios) for ratios in plane_ratios(spec.target)],
+                [_slices((row, column), read, plane.ratios) for plane in spec.input_planes],
+                [_slices((row * spec.scale, column * spec.scale), written, plane.ratios) for plane in spec.target.planes],
             )
-            for place in tile_places(spec, size, align)
+            for row, column in tile_places(spec, size, align)
         ]
-        """The tiles, row by row."""
-
-    def surround(self, planes: Sequence[Plane], padded: Sequence[NDArray[np.generic]]) -> None:
-        """Copy the planes that come into padded ones."""
-        for plane, room, margin in zip(planes, padded, self.margins, strict=True):
-            replicate(plane, room, *margin)
 
 
 def _slices(place: tuple[int, int], size: tuple[int, int], ratios: tuple[int, int]) -> Slices:
-    """Rows and columns of a plane from a place on, given in luma samples."""
+    """(rows, columns) of a plane from a place on; place and size are in luma samples."""
     rows, columns = (
         slice(begin // ratio, (begin + length) // ratio) for begin, length, ratio in zip(place, size, ratios, strict=True)
     )

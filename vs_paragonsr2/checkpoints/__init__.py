@@ -1,4 +1,4 @@
-"""From a file to tensors that are known to be a network of ours. NumPy alone, and nothing in a file is executed."""
+"""From a file to the tensors of a network, all of them checked. NumPy alone, and nothing in a file is executed."""
 
 from .load import Checkpoint, load_checkpoint
 

@@ -1,7 +1,7 @@
-"""The zip archive that torch.save writes, and no other: its members without a gap, the directory of them, its end.
+"""Reads the zip archives that torch.save writes, and no others: members without gaps, then their directory, then an end.
 
-Every byte of the file belongs to one record or member, so that there is one way to read it, and a member's name, place, size and
-checksum are right before anybody sees it. torch.save compresses nothing, so nothing here can grow.
+Every byte of the file belongs to exactly one record or member, so that there is only one way to read it. A member's name, place,
+size and checksum are checked before anything is done with it. torch.save compresses nothing, so that nothing grows in reading.
 """
 
 import struct
@@ -14,7 +14,10 @@ from ..support.arguments import MAX_CHECKPOINT_BYTES, shown
 from ..support.errors import ParagonSR2Error
 
 MAX_MEMBERS = 10_000
+"""Most members that an archive may have: about one for each tensor."""
+
 MAX_NAME_BYTES = 512
+"""Most bytes that the name of a member may have."""
 
 END, LOCATOR64, END64 = b"PK\5\6", b"PK\6\7", b"PK\6\6"
 ENTRY, LOCAL, DESCRIPTOR = b"PK\1\2", b"PK\3\4", b"PK\7\x08"
@@ -26,14 +29,14 @@ RECORDS = {
     LOCAL: struct.Struct("<4s5H3L2H"),
     DESCRIPTOR: struct.Struct("<4s3L"),
 }
-"""The fixed part of a record by the signature that begins it."""
+"""The layout of each kind of record, as far as its size is fixed, by the signature that it begins with."""
 
 DESCRIBED, UTF8 = 1 << 3, 1 << 11
-"""The flags that a member may have: a descriptor follows it; its name is in UTF-8."""
+"""The flags that a member may have: that a descriptor follows it, and that its name is in UTF-8."""
 
 
 class _Entry(NamedTuple):
-    """What the directory says of a member."""
+    """What the directory says about a member."""
 
     name: bytes
     flags: int
@@ -43,10 +46,10 @@ class _Entry(NamedTuple):
 
 
 def read_archive(path: Path) -> dict[str, memoryview]:
-    """The members of an archive by their names. The file is read once, and all of them are views of what was read.
+    """The members of an archive by their names. The file is read once, and the members are views of what was read.
 
     Raises ParagonSR2Error, without the path in its message, where the file cannot be read, is larger than a checkpoint may be, is
-    laid out in another way than torch.save does it, or has a member whose checksum is wrong.
+    not laid out as torch.save does it, or has a member whose checksum is wrong.
     """
     data = _whole(path)
     entries, limit = _directory(data)
@@ -66,18 +69,18 @@ def read_archive(path: Path) -> dict[str, memoryview]:
 
 
 def unsaved(why: str) -> ParagonSR2Error:
-    """The error for a file of another form."""
+    """The error for a file that torch.save does not write in this form."""
     return ParagonSR2Error(f"truncated, or not written by torch.save of PyTorch 1.6 or later ({why})")
 
 
 def _whole(path: Path) -> bytes:
-    if not path.is_file():  # to open a pipe would wait for ever
+    if not path.is_file():  # opening a pipe would wait for ever
         raise ParagonSR2Error("expected a regular file")
     with path.open("rb") as file:
         size = fstat(file.fileno()).st_size
         if size > MAX_CHECKPOINT_BYTES:
             raise ParagonSR2Error(f"{size / 2**20:.0f} MiB, more than the {MAX_CHECKPOINT_BYTES >> 20} MiB that are read")
-        data = file.read(size + 1)  # one more shows that it grows
+        data = file.read(size + 1)  # one byte more, to see whether it grows
     if len(data) != size:
         raise ParagonSR2Error("changed while it was read")
     return data
@@ -100,11 +103,11 @@ def _directory(data: bytes) -> tuple[list[_Entry], int]:
 
 
 def _end(data: bytes) -> tuple[int, int, int]:
-    """Where the directory starts, where it stops, and how many entries it has, by the record that the file must end with."""
+    """Where the directory starts, where it stops, and how many entries it has, from the record that the file must end with."""
     stop = len(data) - RECORDS[END].size
     *disks, here, total, size, start, comment = _record(data, stop, END)
     locator = stop - RECORDS[LOCATOR64].size
-    if data[max(locator, 0) :].startswith(LOCATOR64):  # PyTorch writes the end in 64 bits as well, which must say the same
+    if data[max(locator, 0) :].startswith(LOCATOR64):  # PyTorch also writes an end with 64-bit numbers, which must say the same
         stop = locator - RECORDS[END64].size
         located, (_, _, _, *wide) = _record(data, locator, LOCATOR64), _record(data, stop, END64)
         if located != [0, stop, 1] or wide != [0, 0, total, total, size, start]:
@@ -117,7 +120,10 @@ def _end(data: bytes) -> tuple[int, int, int]:
 
 
 def _member(data: bytes, entry: _Entry, at: int, limit: int) -> tuple[memoryview, int]:
-    """The member at ``at``, which must be that of the entry, and where the next one starts, at most at ``limit``."""
+    """The member at ``at``, and where the next one starts.
+
+    Raises ParagonSR2Error where it is not as the entry says, or reaches beyond ``limit``.
+    """
     _, flags, method, _, _, *sums, name, extra = _record(data, at, LOCAL)
     _, packed, size = entry.sums
     if method or packed != size or flags & ~(DESCRIBED | UTF8):

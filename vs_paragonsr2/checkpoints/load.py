@@ -1,7 +1,7 @@
-"""From a file to a network's tensors: read them, recognise variant, scale and version, verify them all, refuse the rest.
+"""From a file to a network's tensors: read them, recognise variant, scale and version, and verify every one of them.
 
-A checkpoint is data from strangers. Nothing in it is executed, its size is checked before anything is allocated, and a checkpoint
-is returned only after every tensor has been found right.
+A checkpoint is data from strangers. Nothing in it is executed, its size is checked before memory is allocated for it, and a
+checkpoint is returned only after every tensor has been found right.
 """
 
 import json
@@ -23,25 +23,26 @@ from ..support.errors import ParagonSR2Error
 from .pickled import read_pickled
 
 MAX_TENSORS = 20_000
-"""The largest network has under two thousand, which training programs keep several times."""
+"""Most tensors that a file may hold. The largest network has under two thousand, and training programs keep several copies."""
 
 MAX_DEPTH = 4
-"""Of dictionaries within each other."""
+"""How many dictionaries may lie within each other."""
 
 WRAPPINGS = ("params_ema.", "params.", "state_dict.", "model.")
-"""Where training programs put the weights, the one to prefer first."""
+"""What training programs put before the names of the weights; the preferred one comes first."""
 
 PREFIXES = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every name."""
+"""What ``DataParallel`` and ``torch.compile`` put before every name."""
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
+"""How the names of checkpoints end."""
 
 type Numbers = NDArray[np.generic]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A network's weights, every one of them checked."""
+    """A network's weights, all of them checked."""
 
     description: Description
     alpha: float
@@ -50,7 +51,7 @@ class Checkpoint:
 
     @property
     def parts(self) -> NetworkParts:
-        """What :func:`~..program.fold.fold` is given."""
+        """The network's parts for :func:`~..program.fold.fold`. Raises ParagonSR2Error for what cannot be folded."""
         return self.description.parts({name: tensor.astype(np.float64) for name, tensor in self.tensors.items()}, self.alpha)
 
 
@@ -60,11 +61,12 @@ def load_checkpoint(path: str | os.PathLike[str], alpha: float | None = None) ->
     Args:
         path: a ``.safetensors`` file, or a ``.pth`` or ``.pt`` file of tensors alone. The weights may be wrapped in
             ``params_ema``, ``params``, ``state_dict``, ``model`` or ``module``.
-        alpha: blend of the base path's low-pass, from 0 up. It is no tensor: where it is None the file's metadata say it, else
-            the default of the variant and version.
+        alpha: blend of the base path's low-pass, from 0 to 100. It is not a tensor: None takes it from the file's metadata, and
+            where they do not say it, the default of the variant and version.
 
     Raises:
-        ParagonSR2Error: the file cannot be read, is of another architecture, or lacks, adds or distorts a tensor.
+        ParagonSR2Error: the file cannot be read or is of another architecture, or a tensor is missing, unknown, of another shape
+            or type, or not finite.
     """
     if not isinstance(path, str | os.PathLike):
         raise ParagonSR2Error(f"path is {path!r}: expected the path of a checkpoint")
@@ -81,15 +83,18 @@ def load_checkpoint(path: str | os.PathLike[str], alpha: float | None = None) ->
 
 @lru_cache(maxsize=4)
 def checkpoint_of(path: Path, sha256: str, alpha: float | None) -> Checkpoint:
-    """A checkpoint, whose content ``sha256`` stands for, kept for the next script. Raises ParagonSR2Error as its loader does."""
+    """The checkpoint at a path, kept for the next script; ``sha256`` tells whether the file is still the same.
+
+    Raises ParagonSR2Error as :func:`load_checkpoint` does.
+    """
     return load_checkpoint(path, alpha)
 
 
 @lru_cache(maxsize=4)
 def parts_of(path: Path, sha256: str, alpha: float | None) -> NetworkParts:
-    """Its parts, kept for the sessions that differ in the clip alone.
+    """The parts of the checkpoint at a path, kept for sessions that differ only in the clip.
 
-    Raises ParagonSR2Error as its loader does, and for what cannot be folded.
+    Raises ParagonSR2Error as :func:`load_checkpoint` does, and for what cannot be folded.
     """
     checkpoint = checkpoint_of(path, sha256, alpha)
     try:
@@ -100,18 +105,19 @@ def parts_of(path: Path, sha256: str, alpha: float | None) -> NetworkParts:
 
 @lru_cache(maxsize=64)
 def description_of(path: Path, sha256: str) -> Description:
-    """What a file holds, whose content ``sha256`` stands for; of a safetensors file by its header alone, and whoever loads it
-    decides whether all else is right.
+    """Which network the checkpoint at a path is of; ``sha256`` tells whether the file is still the same.
 
-    Raises ParagonSR2Error for a file that cannot be read, or is none of ours.
+    Of a safetensors file only the header is read: whether the tensors are right is seen when it is loaded.
+
+    Raises ParagonSR2Error for a file that cannot be read, or is not of a ParagonSR2 network.
     """
     if path.suffix != ".safetensors":
-        return load_checkpoint(path).description
-    import safetensors  # here, for a machine that has PyTorch and NumPy alone, as the check of a card wants
+        return checkpoint_of(path, sha256, None).description  # which has to read all of it, and is kept
+    import safetensors  # here, since the check of an NVIDIA card runs where there are only PyTorch and NumPy
 
     try:
         with safetensors.safe_open(path, "numpy") as file:
-            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  it is no dict
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  it is not a dict
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise ParagonSR2Error(f"{path}: truncated, or no safetensors file ({error})") from error
     return describe(_unwrapped(shapes), path)
@@ -132,16 +138,16 @@ def _read(path: Path) -> tuple[dict[str, Numbers], dict[str, str]]:
 
 
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
-"""Of safetensors' tensors, as they lie in the file."""
+"""NumPy's type for each type of safetensors' tensors, as their values lie in the file."""
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Numbers], dict[str, str]]:
-    """The tensors of a file, bfloat16 as float32, and its metadata, all from the same bytes."""
+    """The tensors of a file, with bfloat16 as float32, and its metadata. The file is read once."""
     import safetensors
 
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_CHECKPOINT_BYTES + 1)  # whatever its size was said to be
+            content = file.read(MAX_CHECKPOINT_BYTES + 1)  # it may have grown since its size was checked
         if len(content) > MAX_CHECKPOINT_BYTES:
             raise ValueError(f"it has grown beyond {MAX_CHECKPOINT_BYTES >> 20} MiB")
         found = {name: _array(name, entry) for name, entry in safetensors.deserialize(content)}  # type: ignore[no-untyped-call]
@@ -161,7 +167,7 @@ def _array(name: str, entry: Mapping[str, Any]) -> Numbers:
 
 
 def _unwrapped[T](tensors: Mapping[str, T]) -> dict[str, T]:
-    """The tensors, or their shapes, under the network's own names."""
+    """The tensors, or their shapes, under the names that the network has for them."""
     found = dict(tensors)
     for wrapping in WRAPPINGS:
         inside = {name.removeprefix(wrapping): t for name, t in found.items() if name.startswith(wrapping)}
@@ -182,7 +188,7 @@ def _flatten(tree: object, prefix: str = "") -> Iterator[tuple[str, Numbers]]:
 
 
 def _alpha_in(metadata: Mapping[str, str], path: Path) -> float | None:
-    """``upsampler_alpha`` of the metadata's ``kwargs``, or None where it is not said."""
+    """``upsampler_alpha`` from the metadata's ``kwargs``, or None where they do not say it."""
     try:
         kwargs = json.loads(metadata.get("kwargs", "{}"))
     except (ValueError, RecursionError) as error:
@@ -197,7 +203,7 @@ def _alpha_in(metadata: Mapping[str, str], path: Path) -> float | None:
 
 
 def _verified(tensors: Mapping[str, Numbers], description: Description, path: Path) -> dict[str, NDArray[np.float32]]:
-    """The tensors in float32, whose names, shapes, types and values are the network's; or ParagonSR2Error says which are not."""
+    """The tensors in float32. Raises ParagonSR2Error where a name, shape, type or value is not one that the network can have."""
     expected = description.shapes()
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or extra:

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ..support.arguments import checkpoint_file
+from ..network import VARIANTS
+from ..support.arguments import checkpoint_file, path_name
 from ..support.errors import ParagonSR2Error
 from .load import SUFFIXES, description_of
 
 SUMS = "SHA256SUMS"
 
 LINE = re.compile(
-    r"(?P<sha256>[0-9a-f]{64}) [ *](?P<file>(?P<variant>realtime|stream|photo|pro)_(?P<scale>\d)x(?:_(?P<kind>\w+))?\.safetensors)"
+    r"(?P<sha256>[0-9a-f]{64}) [ *]"
+    rf"(?P<file>(?P<variant>{'|'.join(VARIANTS)})_(?P<scale>\d)x(?:_(?P<kind>\w+))?\.safetensors)"
 )
+"""A line of the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Model:
 
     path: Path
     sha256: str
-    """Of the whole file, in hexadecimal digits."""
+    """The SHA-256 of the whole file, in hexadecimal digits."""
     scale: int
     """What was asked for, or else what the file has; a session checks the one against the other."""
 
@@ -71,9 +74,7 @@ def find_model(model: str | os.PathLike[str], scale: int | None) -> Model:
     Raises:
         ParagonSR2Error: no such name, scale or file, or a shipped file is not the one that was shipped.
     """
-    if not isinstance(model, str | os.PathLike):
-        raise ParagonSR2Error(f"model is {model!r}: expected a name or the path of a checkpoint")
-    path = Path(os.fsdecode(model))
+    path = Path(path_name("model", model))
     if path.suffix in SUFFIXES:
         return _read_model(checkpoint_file("model", model), scale)
     shipped = _listed()

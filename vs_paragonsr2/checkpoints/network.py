@@ -4,9 +4,8 @@ import os
 
 import torch
 
-from ..network.layers import AttentionMode
-from ..network.legacy.network import LegacyParagonSR2
-from ..network.paragonsr2 import ParagonSR2
+from ..network import LegacyParagonSR2, ParagonSR2
+from ..network.variant import AttentionMode
 from ..support.errors import ParagonSR2Error
 from . import load_checkpoint
 
@@ -17,22 +16,22 @@ def load_network(path: str | os.PathLike[str], *, alpha: float | None = None, at
     """Load a checkpoint of any version as a PyTorch module.
 
     Args:
-        path: as :func:`~..checkpoints.load_checkpoint` takes it, and
-        alpha: likewise.
-        attention_mode: ``"sdpa"`` or ``"flex"``, how photo and pro compute window attention where the checkpoint has it.
+        path: the file, as :func:`~..checkpoints.load_checkpoint` takes it.
+        alpha: blend of the base path's low-pass, as :func:`~..checkpoints.load_checkpoint` takes it.
+        attention_mode: ``"sdpa"`` or ``"flex"``, which is how window attention is computed where the checkpoint has it.
 
     Returns:
         The network in eval mode and float32, on the CPU, with the attributes ``variant``, ``scale``, ``version`` (11; 10 for
         versions 9 and 10, which do not differ; 8; 7) and ``alpha``.
 
     Raises:
-        ParagonSR2Error: the file cannot be read, is of another architecture, or lacks, adds or distorts a tensor.
+        ParagonSR2Error: as :func:`~..checkpoints.load_checkpoint`, and for another ``attention_mode``.
     """
     if attention_mode not in ("sdpa", "flex"):
         raise ParagonSR2Error(f"attention_mode is {attention_mode!r}: expected 'sdpa' or 'flex'")
     checkpoint = load_checkpoint(path, alpha)
     what = checkpoint.description
-    # Whatever another script made the default: what is promised is float32 on the CPU.
+    # Another script may have changed PyTorch's defaults, but float32 on the CPU is promised.
     with torch.device("cpu"):
         network: Network
         if what.is_legacy:

@@ -1,7 +1,7 @@
-"""What torch.save wrote, read with NumPy and the standard library alone.
+"""Reads what torch.save wrote, with NumPy and the standard library alone.
 
-A checkpoint is data from strangers. Its pickle is run by a machine of a few opcodes that can make dictionaries, lists, plain values
-and tensors, and nothing else: no name in it means more than that. Whatever takes time or memory is bounded before it is done.
+A checkpoint is data from strangers. Its pickle is run by a machine with a few opcodes, which can make dictionaries, lists, plain
+values and tensors, and nothing else; a name in it is looked up in a short list. Time and memory are bounded beforehand.
 """
 
 import pickletools
@@ -22,18 +22,22 @@ from .archive import read_archive, unsaved
 from .storages import STORAGES, Storage, Storages, damaged
 
 MAX_PICKLE_BYTES = 4 * 2**20
+"""Most bytes that a pickle may have."""
+
 MAX_STEPS = 200_000
-"""Opcodes of a pickle, and steps of a walk through the tree that it makes. A tensor takes 25."""
+"""Most opcodes that are run, and most steps of a walk through the tree that they make. A tensor takes 25 opcodes."""
 
 MAX_STRING_BYTES, MAX_INTEGER_BYTES = 64 * 2**10, 16
+"""Most bytes that a string and a whole number may have."""
+
 MAX_DEPTH = 8
-"""Of containers within each other."""
+"""How many containers may lie within each other."""
 
 MAX_KEY_LETTERS = 256
-"""Of keys that are text: the names of nested ones are put together, as often as one tensor is under them."""
+"""Most letters of a dictionary's key: nested keys are joined to a name for each tensor, so that long ones would add up."""
 
 MAX_KEY = 2**20
-"""Of the numbers that are keys of dictionaries: among large ones, a stranger finds many that collide."""
+"""What numbers that are keys of dictionaries must be below: among larger ones, a stranger can find many that collide."""
 
 CALLABLES = ("collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
 
@@ -51,22 +55,22 @@ NUMBERS = {
     }.items()
     for name in names.split()
 }
-"""The number that follows an opcode: a value, a place in the memory, or how many bytes come next."""
+"""The number that follows an opcode: a value, an index of the memory, or how many bytes come next."""
 
 TAKEN = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2, "STACK_GLOBAL": 2}
-"""How many values an opcode takes off the stack; TUPLE, APPENDS and SETITEMS take those since the mark."""
+"""How many values an opcode takes off the stack; TUPLE, APPENDS and SETITEMS take those above the mark."""
 
 
 def read_pickled(path: Path) -> Any:
     """The tree that torch.save of PyTorch 1.6 or later wrote to a file.
 
-    Its dictionaries are plain ones with strings and whole numbers for keys, and its tensors C-contiguous arrays that own their
-    memory: bfloat16 as float32, every other type as it is. Lists, tuples, strings, numbers, booleans and None may lie beside them.
-    Nothing in it is within itself, and a walk through all of it has at most ``MAX_STEPS`` steps.
+    Dictionaries become plain ones, whose keys are strings and whole numbers. Tensors become C-contiguous arrays that own their
+    memory: bfloat16 becomes float32, every other type stays as it is. Lists, tuples, strings, numbers, booleans and None may lie
+    beside them. Nothing lies within itself, and a walk through the whole tree has at most ``MAX_STEPS`` steps.
 
     Raises:
-        ParagonSR2Error: the file cannot be read, is damaged, holds anything else, or more than a checkpoint may. The message begins
-            with the path, and nothing of the file was executed.
+        ParagonSR2Error: the file cannot be read, is damaged, or holds anything else or more than a checkpoint may. The message
+            begins with the path. Nothing in the file was executed.
     """
     try:
         members = read_archive(path)
@@ -79,7 +83,7 @@ def read_pickled(path: Path) -> Any:
 
 
 def _pickle(members: dict[str, memoryview]) -> tuple[bytes, str]:
-    """The one pickle of an archive, and the folder that it shares with all else."""
+    """The one pickle of an archive, and the folder in which it and everything else lie."""
     found = [name for name in members if name.casefold().endswith("data.pkl")]
     if len(found) != 1 or not re.fullmatch(r"[^/]+/data\.pkl", found[0]):
         raise unsaved("expected one data.pkl, in a folder")
@@ -89,7 +93,7 @@ def _pickle(members: dict[str, memoryview]) -> tuple[bytes, str]:
 
 
 def _unfolded(tree: Any, steps: Iterator[int], depth: int = 0) -> Any:
-    """A copy in which no container comes twice, so that every walk through it comes to an end."""
+    """A copy of the tree in which no container comes twice, so that every walk through it comes to an end."""
     if next(steps) >= MAX_STEPS or depth > MAX_DEPTH:
         raise ParagonSR2Error("its dictionaries or lists are within themselves, or deeper or more than in any checkpoint")
     match tree:
@@ -111,25 +115,25 @@ def _foreign(name: str) -> ParagonSR2Error:
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """A class or function that the pickle names, by its name alone."""
+    """The name of a class or function, which stands for it."""
 
     name: str
 
 
 def _is_key(value: Any) -> bool:
-    """Whether a value may be hashed: a tuple can have another twice, that one another twice, and so on."""
+    """Whether a value may be hashed. A tuple may not: it can hold another one twice, which holds another one twice, and so on."""
     return len(value) <= MAX_KEY_LETTERS if type(value) is str else type(value) is int and 0 <= value < MAX_KEY
 
 
 class _Machine:
-    """A stack of values, the stacks below its marks, and a numbered memory: what a pickle is run on."""
+    """What a pickle is run on: a stack of values, the stacks below its marks, and a numbered memory."""
 
     def __init__(self, pickle: bytes, storages: Storages) -> None:
         self._file, self._storages = BytesIO(pickle), storages
         self._stack, self._below, self._memory = list[Any](), list[list[Any]](), dict[int, Any]()
 
     def run(self) -> Any:
-        """What the pickle makes."""
+        """Run the pickle, and return what it makes."""
         try:
             for _ in range(MAX_STEPS):
                 opcode = NAMES[self._file.read(1)]
@@ -174,7 +178,7 @@ class _Machine:
         return arguments
 
     def _skip(self, opcode: str) -> None:
-        """The protocol and its frames change nothing here."""
+        """The number of the protocol and the lengths of frames change nothing."""
         self._number(opcode)
 
     def _mark(self, opcode: str) -> None:
@@ -194,7 +198,7 @@ class _Machine:
         self._stack.append(self._bytes(opcode, MAX_STRING_BYTES).decode())
 
     def _push_tuple(self, opcode: str) -> None:
-        values = self._taken(opcode)  # first: it may change the stack
+        values = self._taken(opcode)  # before ``self._stack`` is looked up, since it may be replaced
         self._stack.append(tuple(values))
 
     def _push_list(self, opcode: str) -> None:
@@ -238,7 +242,7 @@ class _Machine:
 
     def _push_storage(self, opcode: str) -> None:
         match self._arguments():
-            case (str("storage"), _Name(kind), str(key), str(), int(values)) if kind in STORAGES:  # the device is of no matter
+            case (str("storage"), _Name(kind), str(key), str(), int(values)) if kind in STORAGES:  # any device will do
                 self._stack.append(self._storages.storage(kind, key, values))
             case _:
                 raise damaged("a storage of another form")
@@ -256,7 +260,7 @@ class _Machine:
                 raise damaged("a call of another form")
 
     def _drop_state(self, opcode: str) -> None:
-        """The attributes of a state_dict, its ``_metadata``, say nothing of the tensors."""
+        """The attributes of a state_dict, which are its ``_metadata``, say nothing about the tensors."""
         self._stack.pop()
         if not isinstance(self._stack[-1], dict):
             raise damaged("attributes of no dictionary")
@@ -285,4 +289,4 @@ ACTIONS = {
     }.items()
     for name in names.split()
 }
-"""What is done at an opcode. Pickles of tensors have no others."""
+"""What is done at each opcode. Pickles of tensors have no others."""

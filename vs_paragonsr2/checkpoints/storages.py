@@ -11,6 +11,7 @@ from ..support.arguments import MAX_CHECKPOINT_BYTES
 from ..support.errors import ParagonSR2Error
 
 MAX_DIMENSIONS = 8
+"""Most dimensions that a tensor may have."""
 
 STORAGES = {
     "torch.FloatStorage": ("f4", np.float32),
@@ -24,7 +25,7 @@ STORAGES = {
     "torch.ByteStorage": ("u1", np.uint8),
     "torch.BoolStorage": ("u1", np.bool_),
 }
-"""How the values of a storage lie in the file, and the type that a tensor of them gets."""
+"""How the values of each kind of storage lie in the file, and the type that they have in arrays."""
 
 
 def damaged(why: str) -> ParagonSR2Error:
@@ -34,7 +35,7 @@ def damaged(why: str) -> ParagonSR2Error:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Memory that tensors view: the bytes in the file, the type of its values there and in arrays, and how many they are."""
+    """Memory that tensors view: its bytes in the file, the type of its values there and in arrays, and their number."""
 
     data: memoryview
     stored: np.dtype[Any]
@@ -43,18 +44,18 @@ class Storage:
 
 
 class Storages:
-    """Those of one archive. All tensors of them together have as many bytes as a checkpoint may, counted in float32 at least."""
+    """The storages of one archive. All tensors made from them may have as many bytes as a checkpoint, at least 4 for each value."""
 
     def __init__(self, members: dict[str, memoryview], folder: str) -> None:
         self._members, self._folder = members, folder
-        order = members.get(f"{folder}byteorder", b"little")  # older versions do not say it
+        order = members.get(f"{folder}byteorder", b"little")  # older versions of PyTorch do not say it
         if order not in (b"little", b"big"):
             raise damaged("a byte order that is neither little nor big")
         self._order = "<" if order == b"little" else ">"
         self._bytes_left = MAX_CHECKPOINT_BYTES
 
     def storage(self, kind: str, key: str, count: int) -> Storage:
-        """The storage of a type in the member of this key. Raises ParagonSR2Error where it has not this many values."""
+        """The storage of one kind in the member ``key``. Raises ParagonSR2Error where it does not have ``count`` values."""
         stored, given = np.dtype(self._order + STORAGES[kind][0]), np.dtype(STORAGES[kind][1])
         data = self._members.get(f"{self._folder}data/{key}")
         if data is None or len(data) // stored.itemsize != count:
@@ -62,18 +63,18 @@ class Storages:
         return Storage(data, stored, given, count)
 
     def tensor(self, storage: Storage, offset: Any, shape: tuple[Any, ...], steps: tuple[Any, ...]) -> NDArray[Any]:
-        """A copy of the tensor that starts at the value ``offset`` of a storage, with ``steps`` in values along each axis.
+        """A copy of the tensor that starts at the value ``offset`` of a storage; ``steps`` are its strides, in values.
 
-        Raises ParagonSR2Error where these are no such numbers, or the tensor has values outside its storage or more than it.
+        Raises ParagonSR2Error where these are not numbers of values, or the tensor reaches beyond its storage or is larger.
         """
         whole = all(type(number) is int and number >= 0 for number in (offset, *shape, *steps))
         if not whole or not len(shape) == len(steps) <= MAX_DIMENSIONS:
             raise damaged("a tensor has no shape")
         count = math.prod(shape)
-        # PyTorch leaves any number where there is nothing to step over.
+        # Where there is nothing to step over, PyTorch leaves any number.
         offset, steps = offset if count else 0, tuple(s if count and n > 1 else 0 for n, s in zip(shape, steps, strict=True))
         last = offset + sum(step * (length - 1) for length, step in zip(shape, steps, strict=True))
-        # Beside a length of 0 the others are bounded as well, since NumPy multiplies them.
+        # Where one length is 0, the others are bounded as well, since NumPy multiplies them.
         if count > storage.count or (count and last >= storage.count) or math.prod(n or 1 for n in shape) > MAX_CHECKPOINT_BYTES:
             raise damaged("a tensor is larger than its storage")
         self._bytes_left -= count * max(storage.given.itemsize, 4)

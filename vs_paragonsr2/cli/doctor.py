@@ -6,19 +6,20 @@ The speeds are measured through the filter itself, on generated frames of 8-bit 
 import argparse
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from ..backends import Options, candidates, load_backend
+from ..backends import backends, find_backend
 from ..checkpoints.models import find_model, shipped_models
-from ..clip.speed import AUTO, RUNTIMES, Speed, keep_speed, known_speed, verdict, version_of
+from ..clip.speed import AUTO, MEASURED, Speed, keep_speed, known_speed, runtime_packages, verdict, version_of
 from ..support.arguments import number, whole_number
-from ..support.cache import cache_folder
+from ..support.cache_folder import cache_folder
 from ..support.errors import ParagonSR2Error
 from ..support.processors import processors
+from .backends import devices
 
 if TYPE_CHECKING:
     import vapoursynth as vs
@@ -45,17 +46,18 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure and say. Raises ParagonSR2Error for what upscale() refuses."""
     console = Console(highlight=False)
     seconds = number("--seconds", arguments.seconds, 0.1)
-    options = Options(
-        backend=arguments.backend or "",
-        device=arguments.device or "",
-        precision=arguments.precision,
-        num_streams=0 if arguments.num_streams is None else whole_number("--num-streams", arguments.num_streams, 1),
-    )
+    backend = arguments.backend
+    given: dict[str, object] = {name: value for name in MEASURED if (value := getattr(arguments, name)) is not None}
+    if "num_streams" in given:
+        whole_number("--num-streams", given["num_streams"], 1)
+    if backend is not None:
+        find_backend(backend)
     shipped = sorted(shipped_models())
     facts = Table.grid(padding=(0, 2))
     for name, value in (
         ("versions", ", ".join(versions())),
-        ("devices", "\n".join(devices())),
+        ("processors", str(len(processors()))),
+        ("backends", "\n".join(f"{name}: {devices(backend)}" for name, backend in backends().items())),
         ("cache", str(cache_folder())),
         ("models", ", ".join(f"{name} {scale}x" for name, scale in shipped)),
     ):
@@ -65,49 +67,26 @@ def run(arguments: argparse.Namespace) -> None:
     said: list[str] = []
     for name, scale in timed:
         with console.status(f"{name} {scale}x"):
-            speed = measured(name, scale, options, seconds / len(timed), said)
-        keep_speed(find_model(name, scale), options, speed)
+            speed = measured(name, scale, backend, given, seconds / len(timed), said)
+        keep_speed(find_model(name, scale), backend, given, speed)
         if said:
             console.print(*said, sep="\n", soft_wrap=True)
             said.clear()
         console.print(playable(f"\n{name} {scale}x", speed))
-    if any(known_speed(find_model(*model), options) is None for model in timed):
+    if any(known_speed(find_model(*model), backend, given) is None for model in timed):
         console.print(f"{cache_folder()} cannot be written, so that model='auto' will not know of this")
 
 
 def versions() -> Iterator[str]:
-    """Of what decides the speed, the package itself first."""
+    """The versions of what decides the speed, the package itself first."""
     yield f"Python {platform.python_version()}"
-    for package in ("vs_paragonsr2", "vapoursynth", *RUNTIMES):
+    for package in ("vs_paragonsr2", "vapoursynth", *runtime_packages()):
         if version := version_of(package):
             yield f"{package} {version}"
 
 
-def devices() -> Iterator[str]:
-    """What there is to compute on, by runtime."""
-    yield f"{len(processors())} processors for this process"
-    try:
-        load_backend("openvino")
-    except ParagonSR2Error as error:
-        yield str(error)
-    else:
-        import openvino as ov
-
-        core = ov.Core()
-        for name in core.available_devices:
-            yield f"OpenVINO {name}: {core.get_property(name, 'FULL_DEVICE_NAME')}"
-    _, why = candidates(None)
-    if why:
-        yield why
-    else:
-        import torch
-
-        for index in range(torch.cuda.device_count()):
-            yield f"CUDA {index}: {torch.cuda.get_device_name(index)}"
-
-
-def measured(name: str, scale: int, options: Options, seconds: float, said: list[str]) -> Speed:
-    """The speed of a model through the filter, by about so many seconds; what the filter logs goes to ``said``."""
+def measured(name: str, scale: int, backend: str | None, given: Mapping[str, object], seconds: float, said: list[str]) -> Speed:
+    """The speed of a model through the filter, measured for about so many seconds; what the filter logs goes to ``said``."""
     # Here, since the other words of the command do without.
     import vapoursynth as vs
 
@@ -119,16 +98,7 @@ def measured(name: str, scale: int, options: Options, seconds: float, said: list
 
     handle = vs.core.add_log_handler(hear)
     try:
-        clip = upscale(
-            moving(*TIMED),
-            name,
-            scale=scale,
-            backend=options.backend or None,
-            device=options.device or None,
-            num_streams=options.num_streams or None,
-            precision=options.precision,
-            wait=True,
-        )
+        clip = upscale(moving(*TIMED), name, scale=scale, backend=backend, wait=True, **given)  # type: ignore[arg-type]
         at_once = vs.core.num_threads
         elapsed(clip, 0, at_once)  # the first frames, whose memory is new to the process, do not count
         trial = elapsed(clip, at_once, at_once) / at_once

@@ -15,6 +15,10 @@ LARGEST_601_HEIGHT = 576
 """Lines of the largest standard-definition picture; larger ones are BT.709 where nothing says otherwise."""
 
 UNSPECIFIED = 2
+"""The matrix of H.273 that says nothing."""
+
+UNSET_SITING = -1
+"""The chroma location that says nothing, as the resizer takes it."""
 
 NOT_LINEAR = {
     10: "2020cl (constant luminance)",
@@ -57,10 +61,18 @@ class ColorimetryReader:
     matrix: Matrix | None
     color_range: Range | None
     siting: Siting | None
+    allow_interlaced: bool = False
+    """Whether interlaced frames are read as if they were progressive."""
 
     @classmethod
     def for_clip(
-        cls, source: PlaneFormat, *, matrix: str | int | None, color_range: str | int | None, chroma_location: str | int | None
+        cls,
+        source: PlaneFormat,
+        *,
+        matrix: str | int | None,
+        color_range: str | int | None,
+        chroma_location: str | int | None,
+        allow_interlaced: bool = False,
     ) -> "ColorimetryReader":
         """Check the arguments; None leaves each to the frames. Raises ParagonSR2Error for a value that means nothing."""
         return cls(
@@ -68,13 +80,21 @@ class ColorimetryReader:
             matrix=None if matrix is None else parse_matrix(matrix),
             color_range=None if color_range is None else parse_range(color_range),
             siting=None if chroma_location is None else parse_siting(chroma_location),
+            allow_interlaced=allow_interlaced,
         )
 
     def read(self, props: Mapping[str, Any]) -> Colorimetry:
-        """Of a frame with these properties; of none at all for the likely case.
+        """The meaning of a frame with these properties; without any, that of a frame that says nothing.
 
-        Raises ParagonSR2Error for a matrix, range or siting that cannot be worked with.
+        Raises ParagonSR2Error for a matrix, range or siting that cannot be worked with, and for an interlaced frame.
         """
+        if not self.allow_interlaced and (field := whole_property(props, "_FieldBased", 0)):
+            if field not in (1, 2):
+                raise ParagonSR2Error(f"_FieldBased is {field}: expected 0 (progressive), or 1 or 2 (interlaced)")
+            raise ParagonSR2Error(
+                f"_FieldBased is {field}, interlaced: deinterlace the clip first (with "
+                "bwdif or QTGMC), or pass allow_interlaced=True if its frames are progressive in truth"
+            )
         return Colorimetry(
             matrix=self.default_matrix if self.source.family == "RGB" else self._matrix(props),
             range=self._range(props),
@@ -115,6 +135,8 @@ class ColorimetryReader:
             return Siting.LEFT
         if self.siting is not None:
             return self.siting
+        if props.get("_ChromaLocation") == UNSET_SITING:
+            return Siting.LEFT
         return _property(props, "_ChromaLocation", Siting, Siting.LEFT, "chroma_location")
 
 
@@ -122,6 +144,15 @@ def _said_matrix(props: Mapping[str, Any]) -> int:
     """``_Matrix``, or where it says nothing mpv's ``_ColorSpace``, which has the same numbers and 0 for what is no YUV."""
     said = whole_property(props, "_Matrix", UNSPECIFIED)
     return whole_property(props, "_ColorSpace", UNSPECIFIED) or UNSPECIFIED if said == UNSPECIFIED else said
+
+
+def check_readable(props: Mapping[str, Any]) -> None:
+    """Raise ParagonSR2Error for a property that is there and that VapourSynth cannot give, so that no frame could carry it."""
+    for name in list(props):
+        if name not in props:  # as a _ColorRange that is no whole number, which would be _Range otherwise
+            raise ParagonSR2Error(
+                f'{name} is text, data or a fraction: expected a whole number; std.RemoveFrameProps("{name}") drops it'
+            )
 
 
 def whole_property(props: Mapping[str, Any], name: str, default: int) -> int:

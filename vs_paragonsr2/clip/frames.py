@@ -11,6 +11,17 @@ def planes_of(frame: vs.VideoFrame) -> list[Plane]:
     return [np.asarray(frame[plane]) for plane in range(frame.format.num_planes)]
 
 
+def samples_of(frame: vs.VideoFrame) -> list[Plane]:
+    """The planes of a frame to read from, as :func:`planes_of` gives them.
+
+    A plane with samples above the format's peak, which mean the peak, is a copy.
+    """
+    planes, peak = planes_of(frame), (1 << frame.format.bits_per_sample) - 1
+    if planes[0].dtype != np.uint16 or peak == 0xFFFF:
+        return planes
+    return [np.minimum(plane, np.uint16(peak)) if plane.max() > peak else plane for plane in planes]
+
+
 def new_frame(fmt: vs.VideoFormat, width: int, height: int, props_from: vs.VideoFrame | None = None) -> vs.VideoFrame:
     """A frame of undefined samples with all properties of another one, or with none."""
     frame = vs.core.create_video_frame(fmt, width, height)

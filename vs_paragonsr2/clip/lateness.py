@@ -5,20 +5,26 @@ An encoder is never in time and does not mind: only a script of a player asks.
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from time import perf_counter
 
-from ..backends import Options
-from ..checkpoints.models import Model, shipped_models
+import vapoursynth as vs
+
+from ..backends import find_backend
+from ..backends.sessions import AnyRequest
+from ..checkpoints.models import shipped_models
+from .lanes import Render
+from .log import log_once
 
 FRAMES = 48
-"""In a row: what passes sooner, such as the first frames or another program's start, is not worth a word."""
+"""How many frames in a row are late before anything is said. The first frames, or another program's start, pass sooner."""
 
 LATE = 1.05
-"""Times as long as they are shown, which a player's own clock never reaches."""
+"""Frames are late where they take this many times as long as they are shown. A player's own clock is never so far off."""
 
 SATURATED = 0.75
-"""Of the lanes at work, on the average. Fewer wait for the player or the decoder, and no setting of ours would help."""
+"""The share of lanes at work, on the average, from which on a faster model would help. Fewer wait for the player or the decoder."""
 
 
 class Lateness:
@@ -72,10 +78,24 @@ class Lateness:
         self._now = now
 
 
-def remedy(model: Model, options: Options) -> str:
+def watched(render: Render, fps: float, lanes: int, request: AnyRequest) -> Render:
+    """A rendering that does the same, and logs once where frames come too late to be shown at a rate, and what would help."""
+    size = f"{request.spec.source.width}x{request.spec.source.height}"
+    message = f"upscale: frames of {size} come too late to be shown at {fps:.4g} fps: {remedy(request)} would help"
+    watch = Lateness(fps, lanes, partial(log_once, message))
+
+    def render_watched(n: int, *frames: vs.VideoFrame) -> vs.VideoFrame:
+        with watch:
+            return render(n, *frames)
+
+    return render_watched
+
+
+def remedy(request: AnyRequest) -> str:
     """The setting that helps most where a model is too slow."""
-    if options.backend == "reference":
-        return "a faster backend, 'openvino' or 'torch',"
+    backend, model = find_backend(request.backend), request.model
+    if backend.remedy is not None:
+        return backend.remedy
     shipped = shipped_models()
     fastest = shipped.get(("realtime", model.scale))
     if fastest and fastest != model.path:

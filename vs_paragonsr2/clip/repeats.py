@@ -12,16 +12,13 @@ import numpy as np
 from ..backends.base import Plane
 
 MAX_BYTES = 256 << 20
-"""Memory of what is kept, unless a single frame takes more."""
+"""The most bytes that are kept, unless a single frame takes more."""
 
 SAMPLED = 16
-"""One of so many rows is looked at first, which tells nearly all frames apart; the others are compared sample by sample."""
+"""One of so many rows is looked at first, which tells nearly all frames apart. Only then are all rows compared."""
 
 COMPARED_ROWS = 64
-"""Rows compared at once: few enough to stay near to the processor, and the first ones that differ end it."""
-
-PAUSE = 0.001
-"""Seconds until who waits for another thread's result looks again for something to do: far less than a band of a frame takes."""
+"""How many rows are compared at once: few enough to stay in the processor's cache. The first rows that differ end it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +36,7 @@ class Repeats[Result]:
     the first ones are computed, they wait for that result. What computes waits for nobody here, so waiting always ends.
 
     Args:
-        most: results to keep at most; as many as are computed at once, and as many again, find a frame that repeats the one before.
+        most: results to keep at most. Twice as many as are computed at once are enough to find a frame that repeats the one before.
         result_bytes: that a result takes; fewer are kept where they would take more than ``MAX_BYTES`` together with the planes
             that they are for, but always the latest.
     """
@@ -56,7 +53,7 @@ class Repeats[Result]:
         meaning: Hashable,
         planes: Sequence[Plane],
         compute: Callable[[], Result],
-        meanwhile: Callable[[], bool] = lambda: False,
+        meanwhile: Callable[[Future[Result]], object] = lambda done: wait([done]),
     ) -> tuple[Result, int]:
         """The result for all planes that go into a computation, from any thread.
 
@@ -64,32 +61,33 @@ class Repeats[Result]:
             meaning: what else the result depends on.
             planes: of any shapes and dtypes; nobody may write to them any more. They are kept beside the result.
             compute: makes the result. What it raises is raised to all who wait for it, and is not kept.
-            meanwhile: called again and again while another thread computes, after ``PAUSE`` where it returns False: there is
-                nothing to do yet, or any more.
+            meanwhile: called with the result while another thread computes it; it returns when that is done.
 
         Returns:
             The result, and how many were given so far without being computed, if this is one of them, else 0.
         """
         entry, is_new = self._entry(meaning, planes)
-        if is_new:
-            try:
-                entry.result.set_result(compute())
-            except BaseException as error:
-                with self._lock:
-                    if entry in self._entries:
-                        self._entries.remove(entry)
-                entry.result.set_exception(error)
-            return entry.result.result(), 0
-        while not entry.result.done():
-            if not meanwhile():
-                wait([entry.result], PAUSE)
-        result = entry.result.result()
-        with self._lock:
-            self._answered += 1
-            return result, self._answered
+        try:
+            if is_new:
+                try:
+                    entry.result.set_result(compute())
+                except BaseException as error:
+                    with self._lock:
+                        if entry in self._entries:
+                            self._entries.remove(entry)
+                    entry.result.set_exception(error)
+                return entry.result.result(), 0
+            if not entry.result.done():
+                meanwhile(entry.result)
+            result = entry.result.result()
+            with self._lock:
+                self._answered += 1
+                return result, self._answered
+        finally:
+            del entry  # it holds an error, if there is one, whose traceback holds this frame
 
     def _entry(self, meaning: Hashable, planes: Sequence[Plane]) -> tuple[_Entry[Result], bool]:
-        """The one for these planes, and whether it is new. It becomes the latest."""
+        """The entry for these planes, and whether it is new. It becomes the latest one."""
         sampled = _checksum(planes)
         with self._lock:
             for entry in reversed(self._entries):
@@ -107,7 +105,7 @@ class Repeats[Result]:
 
 
 def _checksum(planes: Sequence[Plane]) -> int:
-    """Of some rows of all planes."""
+    """A checksum over some rows of all planes."""
     checksum = 0
     for plane in planes:
         checksum = zlib.crc32(np.ascontiguousarray(plane[SAMPLED // 2 :: SAMPLED]), checksum)

@@ -14,24 +14,24 @@ from ..backends.base import Plane
 from ..program.colour import PlaneFormat
 
 TAP = 0.2
-"""The a above: what is left of the frame before."""
+"""The share of the frame before that stays, a in the formula above."""
 
 MOST_FRAMES = 10
-"""Before the current one: 0.2^11 is 2e-8, which float32 does not hold."""
+"""The most earlier frames that count: 0.2^11 is 2e-8, which float32 does not hold."""
 
 CHUNK = 1 << 16
-"""Samples that are averaged at once: with what is needed besides they stay in the processor's cache."""
+"""How many samples are averaged at once. They and their sums fit into the processor's cache."""
 
 CUT = 0.06
-"""Of :func:`difference`, from which on a frame begins a scene. Measured: 0.021 at most from frame to frame of camera and
+"""The :func:`difference` from which on a frame begins a scene. Measured: 0.021 at most from frame to frame of camera and
 animation, 0.132 at a cut, 0.079 or more between pictures that have nothing to do with each other; a pan reaches it at some 5% of
 the width a frame."""
 
-PARTS = 16
-"""Parts of a picture, along each side, whose brightness is compared, ..."""
+BLOCKS = 16
+"""How many blocks a picture is cut into along each side, to compare their brightness."""
 
 POINTS = 8
-"""... and samples that are looked at in each, along each side."""
+"""How many samples of a block are looked at along each side."""
 
 
 def averages(scene: Sequence[Sequence[Plane]], numbers: type[np.floating] = np.float32) -> list[NDArray[np.floating]]:
@@ -51,10 +51,10 @@ def averages(scene: Sequence[Sequence[Plane]], numbers: type[np.floating] = np.f
 def _average(frames: Sequence[Plane], numbers: type[np.floating]) -> NDArray[np.floating]:
     found = np.empty(frames[0].shape, numbers)
     rows = max(1, CHUNK // found.shape[1])
-    room = np.empty((rows, found.shape[1]), numbers)
+    changes = np.empty((rows, found.shape[1]), numbers)
     for top in range(0, len(found), rows):
         state = found[top : top + rows]
-        change = room[: len(state)]
+        change = changes[: len(state)]
         state[...] = frames[-1][top : top + rows]
         for frame in frames[-2::-1]:
             np.subtract(frame[top : top + rows], state, out=change)
@@ -71,14 +71,14 @@ def begins_scene(planes: Sequence[Plane], before: Sequence[Plane], fmt: PlaneFor
 
 
 def difference(plane: Plane, other: Plane) -> float:
-    """The mean absolute difference of two planes' brightness in 16x16 parts, in the samples' codes.
+    """The mean absolute difference of two planes' brightness in 16x16 blocks, in the samples' codes.
 
-    What moves within a part, and noise, hardly changes its brightness.
+    What moves within a block, and noise, hardly changes its brightness.
     """
-    return float(np.abs(_parts(plane) - _parts(other)).mean())
+    return float(np.abs(_blocks(plane) - _blocks(other)).mean())
 
 
-def _parts(plane: Plane) -> NDArray[np.float32]:
-    """(16, 16): the mean of a few samples of each part."""
-    rows, columns = (np.arange(PARTS * POINTS) * side // (PARTS * POINTS) for side in plane.shape)
-    return plane[rows[:, None], columns].reshape(PARTS, POINTS, PARTS, POINTS).mean((1, 3), np.float32)
+def _blocks(plane: Plane) -> NDArray[np.float32]:
+    """(16, 16): the mean of a few samples of each block."""
+    rows, columns = (np.arange(BLOCKS * POINTS) * side // (BLOCKS * POINTS) for side in plane.shape)
+    return plane[rows[:, None], columns].reshape(BLOCKS, POINTS, BLOCKS, POINTS).mean((1, 3), np.float32)

@@ -1,22 +1,28 @@
 """``upscale``: checks the clip and the arguments, and builds the VapourSynth nodes."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 import vapoursynth as vs
 
-from ..backends import Options, candidates
+from ..backends.options import flag
 from ..checkpoints.load import checkpoint_of
 from ..checkpoints.models import find_model
-from ..program.colour import PlaneFormat
+from ..program.colour import ClipSpec, PlaneFormat
 from ..support.arguments import ALPHA_RANGE, is_alpha, number, whole_number
+from ..support.cache_folder import bounds, cache_folder, distrust
 from ..support.errors import ParagonSR2Error
 from .colorimetry import ColorimetryReader, plane_format
+from .lanes import Render, in_lanes
+from .lateness import watched
+from .log import log_once
+from .renderer import Renderer
+from .repeats import Repeats
+from .sessions import open_sessions
 from .speed import ASSUMED_FPS, choose_model
 from .temporal import MOST_FRAMES
-from .upscaler import Upscaler, in_lanes, log_once
 
 
 def upscale(
@@ -26,7 +32,7 @@ def upscale(
     scale: int | None = None,
     backend: str | None = None,
     device: str | None = None,
-    device_index: int | Sequence[int] = 0,
+    device_index: int | Sequence[int] | None = None,
     num_streams: int | None = None,
     precision: str | None = None,
     memory_limit: int | None = None,
@@ -42,6 +48,7 @@ def upscale(
     repeats: bool = True,
     alpha: float | None = None,
     playback_fps: float | None = None,
+    **own_options: object,
 ) -> vs.VideoNode:
     """Upscale a clip with ParagonSR2. The clip comes back in its own format, with its own frame properties and timing.
 
@@ -84,6 +91,7 @@ def upscale(
         playback_fps: frames a second at which a player shows the clip; 0 for the clip's own rate, or 24 where it has none. Where
             frames come too late for that, the log says once what would help, and ``"auto"`` counts with it. None for all that is
             no player: nothing is too late, and ``"auto"`` counts with the clip's own rate.
+        own_options: options of a backend that another package brings. An option that the backend does not take is refused.
 
     Returns:
         The upscaled clip. Its frames do not depend on the order in which they are asked for, save for ``ParagonSR2Repeats``, which
@@ -93,71 +101,81 @@ def upscale(
         vs.Error: an argument cannot be used; the message names it, its value and what would be right. When a frame is asked
             for: that frame is interlaced, or of a colour matrix that has no linear form.
     """
-    with _errors_of_vapoursynth("upscale"):
+    with _ScriptErrors():
+        _check_cache()
         source_format = _constant_format(clip)
         source = plane_format(source_format, clip.width, clip.height)
-        reader = ColorimetryReader.for_clip(source, matrix=matrix, color_range=color_range, chroma_location=chroma_location)
+        reader = ColorimetryReader.for_clip(
+            source,
+            matrix=matrix,
+            color_range=color_range,
+            chroma_location=chroma_location,
+            allow_interlaced=flag("allow_interlaced", allow_interlaced),
+        )
         if scale is not None:
             scale = whole_number("scale", scale, 2)
         if alpha is not None and not is_alpha(alpha):
             raise ParagonSR2Error(f"alpha is {alpha!r}: expected {ALPHA_RANGE}")
-        flags = {"allow_interlaced": allow_interlaced, "repeats": repeats, "wait": wait, "torch_compile": torch_compile}
-        for name, flag in flags.items():
-            if not isinstance(flag, bool):
-                raise ParagonSR2Error(f"{name} is {flag!r}: expected True or False")
-        if not isinstance(precision, str | None):
-            raise ParagonSR2Error(f"precision is {precision!r}: expected a word such as 'f32', or None to choose")
-        if not isinstance(device, str | None):
-            raise ParagonSR2Error(f"device is {device!r}: expected a kind of device, such as 'cpu', or None to choose")
-        wanted = Options(
-            backend=backend or "",
-            device=device or "",
-            device_index=_device_indices(device_index),
-            num_streams=0 if num_streams is None else whole_number("num_streams", num_streams, 1),
-            precision=precision,
-            memory_limit=None if memory_limit is None else whole_number("memory_limit", memory_limit, 1),
-            tile_size=(0, 0) if tile_size is None else _tile_size(tile_size),
-            wait=wait,
-            torch_compile=torch_compile,
-            alpha=None if alpha is None else float(alpha),
-        )
+        repeats = flag("repeats", repeats)
         temporal = whole_number("temporal", temporal, 0, MOST_FRAMES)
         if playback_fps is not None:
             playback_fps = number("playback_fps", playback_fps, 0)
+        options = {
+            "device": device,
+            "device_index": device_index,
+            "num_streams": num_streams,
+            "precision": precision,
+            "memory_limit": memory_limit,
+            "tile_size": tile_size,
+            "wait": wait,
+            "torch_compile": torch_compile,
+            **own_options,
+        }
+        given = {name: value for name, value in options.items() if value is not None and value is not False}
         fps = playback_fps or float(clip.fps) or ASSUMED_FPS
-        if model == "auto":
-            model, scale, why = choose_model(clip.width, clip.height, fps, scale, wanted)
+        if isinstance(model, str) and model == "auto":
+            model, scale, why = choose_model(clip.width, clip.height, fps, scale, backend, given)
             log_once(f"upscale: model {model!r} ({why})")
-        checkpoint = find_model(model, scale)
+        chosen = find_model(model, scale)
+        blend = None if alpha is None else float(alpha)
         # Whatever is wrong with a file is no backend's, and no reason to try the next one.
-        checkpoint_of(checkpoint.path, checkpoint.sha256, wanted.alpha)
+        checkpoint_of(chosen.path, chosen.sha256, blend)
         target_format = source_format if output_format is None else _same_family(output_format, source_format)
-        target = _enlarged(plane_format(target_format, clip.width, clip.height, "output_format"), checkpoint.scale)
-        upscaler = Upscaler(checkpoint, source, target, target_format, wanted, reader, allow_interlaced, temporal > 0)
+        target = _enlarged(plane_format(target_format, clip.width, clip.height, "output_format"), chosen.scale)
+        spec = ClipSpec(source, target, reader.read({}), temporal > 0)
         # More streams than frames are asked for at once would leave cores idle.
         most = min(vs.core.num_threads, clip.num_frames)
         # Here, so that what is wrong with the model or device is said now, and the first frame does not wait.
-        streams = upscaler.open(most) if backend is not None else upscaler.open_first_that_works(*candidates(device), most)
+        sessions = open_sessions(chosen, spec, blend, backend, given, most)
+        streams = sessions.request.num_streams
         # A lane whose frame repeats another lane's waits for it: with as many again, there is something to compute meanwhile.
         lanes = min(2 * streams if repeats else streams, most)
-        if repeats:
-            upscaler.recognise_repeats(2 * lanes)
+        frame_bytes = sum(map(prod, target.shapes)) * target.dtype.itemsize
+        known = Repeats[vs.VideoFrame](2 * lanes, frame_bytes) if repeats else None
+        render: Render = Renderer(reader, sessions, target, target_format, temporal > 0, known)
         if playback_fps is not None:
-            upscaler.watch_for(fps, lanes)
-        return in_lanes(clip, target, target_format, upscaler, lanes, temporal)
+            render = watched(render, fps, lanes, sessions.request)
+        return in_lanes(clip, target, target_format, render, lanes, temporal)
 
 
-@contextmanager
-def _errors_of_vapoursynth(where: str) -> Iterator[None]:
-    """Scripts see vs.Error."""
-    try:
-        yield
-    except ParagonSR2Error as error:
-        raise vs.Error(f"{where}: {error}") from None
-    except vs.Error:
-        raise
-    except Exception as error:
-        raise vs.Error(f"{where}: {type(error).__name__}: {error}") from error
+class _ScriptErrors:
+    """Turns exceptions into vs.Error, which scripts see. (A generator's context manager would leave them in reference cycles.)"""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, ParagonSR2Error):
+            raise vs.Error(f"upscale: {error}") from None
+        if isinstance(error, Exception) and not isinstance(error, vs.Error):
+            raise vs.Error(f"upscale: {type(error).__name__}: {error}") from error
+
+
+def _check_cache() -> None:
+    """Log once where the cache folder is not used, and why. Raises ParagonSR2Error for a variable of the environment."""
+    bounds()
+    if (fault := distrust(cache_folder())) is not None:
+        log_once(f"upscale: {fault}")
 
 
 def _constant_format(clip: object) -> vs.VideoFormat:
@@ -185,31 +203,10 @@ def _same_family(output_format: object, source: vs.VideoFormat) -> vs.VideoForma
     return fmt
 
 
-def _device_indices(device_index: object) -> tuple[int, ...]:
-    """One number or several. Raises ParagonSR2Error for none, or for one that comes twice."""
-    several = device_index if isinstance(device_index, list | tuple) else [device_index]
-    indices = tuple(whole_number("device_index", index, 0) for index in several)
-    if not indices or len(set(indices)) < len(indices):
-        raise ParagonSR2Error(f"device_index is {device_index!r}: expected a number from 0, or several different ones")
-    return indices
-
-
-def _tile_size(tile_size: object) -> tuple[int, int]:
-    """(width, height), or one number for both, as (rows, columns). Raises ParagonSR2Error for anything else."""
-    try:
-        width, height = (
-            whole_number("tile_size", side, 0) for side in (tile_size if isinstance(tile_size, Sequence) else [tile_size] * 2)
-        )
-    except (ParagonSR2Error, ValueError) as error:
-        right = "(width, height) in pixels, 0 for the clip's own, one number for both, or None to choose"
-        raise ParagonSR2Error(f"tile_size is {tile_size!r}: expected {right}") from error
-    return height, width
-
-
 def _enlarged(fmt: PlaneFormat, scale: int) -> PlaneFormat:
     """The format at scale times the size. Raises ParagonSR2Error where its chroma planes would not be whole."""
     enlarged = replace(fmt, width=fmt.width * scale, height=fmt.height * scale)
-    rows, columns = enlarged.ratios
+    rows, columns = enlarged.chroma_ratios
     if enlarged.width % columns or enlarged.height % rows:
         raise ParagonSR2Error(
             f"output_format subsamples chroma by {columns}x{rows}, which does not divide {enlarged.width}x{enlarged.height}"

@@ -11,9 +11,9 @@ COLUMNS = 4
 
 
 def detailed_place(picture: Picture, height: int, width: int) -> tuple[slice, slice]:
-    """The rows and columns of the part with the most detail: where luma changes most from pixel to pixel.
+    """The rows and columns of the part with the most detail, which is where luma changes most from pixel to pixel.
 
-    The part is as large as the picture where that is smaller.
+    Where the picture is smaller than the part, the part is the picture.
     """
     rows, columns = picture.shape[:2]
     height, width = min(height, rows), min(width, columns)
@@ -30,9 +30,16 @@ def detailed_place(picture: Picture, height: int, width: int) -> tuple[slice, sl
 def side_by_side(
     measured: Measured, upscalers: list[str] | None = None, *, height: int = 160, width: int = 200, zoom: int = 2
 ) -> Image.Image:
-    """The most detailed place by these upscalers (None: by all) and in the original, each under its name and PSNR.
+    """The most detailed place by these upscalers and in the original, each under its name and PSNR.
 
-    Pixels are repeated ``zoom`` times; there are at most ``COLUMNS`` parts in a row.
+    Args:
+        measured: a picture with the results of all upscalers.
+        upscalers: whose results are shown; None shows all.
+        height, width: sides of the place, in pixels of the original.
+        zoom: how often pixels are repeated in each direction.
+
+    Returns:
+        A picture with at most ``COLUMNS`` parts in a row.
     """
     parts = {
         f"{name}  {measured.figures[name]['psnr']:.2f} dB": measured.pictures[name] for name in upscalers or measured.pictures

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from ..backends.base import Plane
+from ..support.errors import ParagonSR2Error
 from .metrics import Picture, crop_both, luma, psnr
 
 type Figures = dict[str, float]
-"""By their names in ``FIGURES``."""
+"""The figures of one picture, by their names in ``FIGURES``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +39,19 @@ FIGURES = {
 
 
 MOST_PSNR = 100.0
-"""In dB, for equal pictures too, as the black frames before a clip: a mean with infinity says nothing."""
+"""The highest PSNR, in dB, that counts, also of equal pictures such as the black frames before a clip: infinite ones would spoil
+a mean."""
 
 
 class Measured(NamedTuple):
-    """One picture or frame by every upscaler."""
+    """One picture or frame, upscaled by every upscaler."""
 
     name: str
     pictures: dict[str, Picture]
-    """By upscaler."""
+    """The results by upscaler."""
     original: Picture
     figures: dict[str, Figures]
-    """By upscaler."""
+    """Their figures by upscaler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +61,17 @@ class SetFigures:
     name: str
     kind: Literal["pictures", "clip", "still"]
     figures: dict[str, dict[str, Figures]]
-    """By upscaler and picture or frame."""
+    """Figures by upscaler, then by picture or frame."""
     kilobits: float | None = None
-    """Per second of a compressed scene; None for pictures and for scenes without compression."""
+    """Kilobits a second of an encoded scene; None for pictures, and for scenes that were not encoded."""
 
     def mean(self, upscaler: str, figure: str) -> float | None:
-        """Over the pictures or frames that have the figure; None where none has it."""
+        """The mean over the pictures or frames that have the figure; None where none has it."""
         values = [item[figure] for item in self.figures[upscaler].values() if figure in item]
         return float(np.mean(values)) if values else None
 
     def as_json(self) -> dict[str, Any]:
-        """What ``figures.json`` has of it."""
+        """The fields and the means, as ``figures.json`` has them."""
         means = {
             upscaler: {figure: value for figure in FIGURES if (value := self.mean(upscaler, figure)) is not None}
             for upscaler in self.figures
@@ -78,9 +80,9 @@ class SetFigures:
 
 
 def compare_luma(a: NDArray[Any], b: NDArray[Any]) -> Figures:
-    """PSNR and SSIM of two luma planes (H, W) in code values of 8 bits; at least 11 samples on each side.
+    """PSNR and SSIM of two luma planes (H, W) in code values of 8 bits, each side at least 11 samples long.
 
-    SSIM has the window of its authors: Gaussian, 11x11, sigma 1.5, where it lies wholly inside.
+    SSIM uses the window of its authors, a Gaussian of 11x11 with sigma 1.5, at every place where it lies wholly inside.
     """
     ssim = structural_similarity(  # in float32, which is three times as fast and right to seven digits
         a.astype(np.float32), b.astype(np.float32), data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
@@ -91,10 +93,17 @@ def compare_luma(a: NDArray[Any], b: NDArray[Any]) -> Figures:
 def compare_pictures(picture: Picture, original: Picture, crop: int) -> Figures:
     """PSNR and SSIM of BT.601 luma, and SSIMULACRA 2, with ``crop`` pixels left out at each border.
 
-    Raises ValueError where the shapes differ or too little is left after cropping.
+    Raises:
+        ValueError: the shapes differ, or too little is left after cropping.
     """
     a, b = crop_both(picture, original, crop)
     return {**compare_luma(luma(a), luma(b)), "ssimulacra2": ssimulacra2(a, b)}
+
+
+def need_ssimulacra2() -> None:
+    """Raise ParagonSR2Error where VapourSynth has no plugin for SSIMULACRA 2."""
+    if not hasattr(vs.core, "vszip"):
+        raise ParagonSR2Error("SSIMULACRA 2 needs the VapourSynth plugin vszip: pip install 'vs_paragonsr2[evaluation]' brings it")
 
 
 def ssimulacra2(picture: Picture, original: Picture) -> float:
@@ -105,7 +114,7 @@ def ssimulacra2(picture: Picture, original: Picture) -> float:
 
 
 def one_frame(planes: Sequence[Plane], fmt: vs.PresetVideoFormat, **props: int) -> vs.VideoNode:
-    """A clip of one frame with these planes, in a format that they have, and frame properties."""
+    """A clip of one frame with these planes, which must have the format's shapes and types, and with these frame properties."""
     height, width = planes[0].shape
     blank = vs.core.std.BlankClip(format=fmt, width=width, height=height, length=1, keep=True)
 

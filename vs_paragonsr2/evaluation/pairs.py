@@ -24,7 +24,8 @@ class Pair(NamedTuple):
 def read_pairs(folder: Path, scale: int) -> list[Pair]:
     """``NAME_lr.png`` and ``NAME_hr.png`` of a test set, grey pictures as RGB.
 
-    Raises ParagonSR2Error where the folder has no pair, one lacks a picture, or has another scale.
+    Raises:
+        ParagonSR2Error: the folder has no pair, or a pair lacks a picture or has another scale.
     """
     pairs = []
     for low in sorted(folder.glob("*_lr.png")):
@@ -48,7 +49,10 @@ def read_pairs(folder: Path, scale: int) -> list[Pair]:
 def read_pictures(folder: Path, scale: int) -> Iterator[Pair]:
     """The pairs of a test set, or pictures reduced by antialiased bicubic (a = -0.5) after cropping them to multiples of the scale.
 
-    A folder with a ``NAME_lr.png`` has pairs. Raises ParagonSR2Error where there is no picture, or a pair has another scale.
+    A folder with a ``NAME_lr.png`` has pairs.
+
+    Raises:
+        ParagonSR2Error: there is no picture, or a pair lacks a picture or has another scale.
     """
     yield from read_pairs(folder, scale) if any(folder.glob("*_lr.png")) else _reduced(folder, scale)
 

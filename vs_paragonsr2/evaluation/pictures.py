@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from ..program.tiling import Upsampler
+from ..backends.reference.session import Upsampler
 from .figures import Measured, compare_pictures
 from .pairs import Pair
 from .upscalers import upscale_picture

@@ -1,6 +1,7 @@
 """Figures of many test sets as tables and plots."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,9 +15,9 @@ from matplotlib import pyplot as plt
 
 
 def rows(sets: list[SetFigures], figure: str) -> Iterator[list[str]]:
-    """Of one figure: the name of a test set, then its mean by upscaler; sets without the figure are left out.
+    """The rows of one figure: the name of a test set, then its mean by upscaler. Sets without the figure are left out.
 
-    The last row is the mean over the clips that were encoded, where there are several.
+    Where several clips were encoded, the last row is the mean over them.
     """
     digits = FIGURES[figure].digits
     encoded = []
@@ -33,7 +34,7 @@ def rows(sets: list[SetFigures], figure: str) -> Iterator[list[str]]:
 
 
 def tables(sets: list[SetFigures]) -> Iterator[Table]:
-    """For the terminal: one for each figure that there is."""
+    """Tables for the terminal, one for each figure that there is."""
     for figure, shown in FIGURES.items():
         lines = list(rows(sets, figure))
         if lines:
@@ -46,7 +47,7 @@ def tables(sets: list[SetFigures]) -> Iterator[Table]:
 
 
 def markdown(sets: list[SetFigures]) -> str:
-    """The same tables, as a model's card has them."""
+    """The same tables in Markdown, as a model's card has them."""
     parts = []
     for figure, shown in FIGURES.items():
         lines = list(rows(sets, figure))
@@ -57,8 +58,16 @@ def markdown(sets: list[SetFigures]) -> str:
     return "\n".join(parts)
 
 
+def write_report(sets: list[SetFigures], settings: Mapping[str, object], out: Path) -> None:
+    """Write ``figures.json`` with the settings, ``figures.md`` and ``gains.png`` into the folder ``out``."""
+    figures = json.dumps({**settings, "sets": [one.as_json() for one in sets]}, indent=1)
+    (out / "figures.json").write_text(figures + "\n", encoding="utf-8")
+    (out / "figures.md").write_text(markdown(sets), encoding="utf-8")
+    plot_gains(sets, out / "gains.png")
+
+
 def plot_gains(sets: list[SetFigures], path: Path) -> None:
-    """Mean luma PSNR over bicubic, a group of bars for each test set."""
+    """Plot the mean luma PSNR over bicubic's, with a group of bars for each test set."""
     upscalers = [name for name in sets[0].figures if name != "bicubic"]
     figure, axes = plt.subplots(figsize=(max(6, 1.2 * len(sets) + 3), 4), layout="constrained")
     for number, upscaler in enumerate(upscalers):
@@ -73,7 +82,7 @@ def plot_gains(sets: list[SetFigures], path: Path) -> None:
 
 
 def plot_curves(scenes: list[SetFigures], path: Path) -> None:
-    """Figures of one clip frame by frame: a row of axes for each rate, a column for each figure."""
+    """Plot the figures of one clip frame by frame: a row of axes for each rate, a column for each figure."""
     figure, grid = plt.subplots(
         len(scenes), len(FIGURES), figsize=(4 * len(FIGURES), 2.6 * len(scenes)), squeeze=False, sharex=True, layout="constrained"
     )

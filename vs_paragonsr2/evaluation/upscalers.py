@@ -1,7 +1,7 @@
 """What is measured: resizers, the base path alone, networks, and networks of other programs as ONNX.
 
-All are functions of one RGB tensor, and go the one way of the reference backend from planes to planes: the same conversion of
-colour, the same replicated borders, one rounding at the end. Resizers of pictures alone do as the literature does.
+All are functions of one RGB tensor, and all go the reference backend's way from planes to planes: the same conversion of colour,
+the same replicated borders, one rounding at the end. Only resizers of pictures do as the literature does.
 """
 
 from collections.abc import Iterable
@@ -13,17 +13,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..backends.reference import ReferenceSession
+from ..backends.reference.session import ReferenceSession, Upsampler
 from ..checkpoints.models import find_model
 from ..checkpoints.network import Network, load_network
 from ..network.magic_kernel import MagicKernelBase
 from ..program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
-from ..program.tiling import Upsampler
 from ..support.errors import ParagonSR2Error
 from .metrics import Picture
 
 ONNX_RADIUS = 16
-"""Pixels about a picture for a network whose receptive field is not known: as much as Stream needs."""
+"""Pixels around a picture for a network whose receptive field is not known: as many as Stream needs."""
 
 
 class Resizer:
@@ -65,7 +64,8 @@ class HalfPrecision:
 class OnnxNetwork:
     """A network of another program: one input and one output, RGB, 0..1, (1, 3, H, W), in its own precision.
 
-    Raises ParagonSR2Error where the file is no such network, or has another scale.
+    Raises:
+        ParagonSR2Error: the file is no such network, or has another scale.
     """
 
     window = None

@@ -19,10 +19,10 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..backends.reference.session import Upsampler
 from ..clip.colorimetry import ColorimetryReader
 from ..clip.frames import planes_of
 from ..program.colour import Colorimetry, Matrix, PlaneFormat, Range, Siting
-from ..program.tiling import Upsampler
 from ..support.errors import ParagonSR2Error
 from .codecs import REPRODUCIBLE_X264
 from .figures import Figures, Measured, compare_luma, one_frame, ssimulacra2
@@ -30,15 +30,15 @@ from .metrics import Picture, crop_both
 from .upscalers import open_session
 
 type Frame = list[NDArray[np.uint8]]
-"""Y, U and V of 8-bit 4:2:0; the sides of Y are even."""
+"""Y, U and V in 8-bit 4:2:0; the sides of Y are even."""
 
 NOISE = 2.0
-"""Standard deviation of the camera's noise in a still scene, in luma code values at the low resolution."""
+"""Standard deviation of the camera's noise in a still scene, in luma code values of the reduced frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """An original and what is made of it. Frames come from the start with each call."""
+    """An original and what is made of it. Each call of ``high`` or ``low`` gives the frames from the start."""
 
     name: str
     colour: Colorimetry
@@ -51,7 +51,8 @@ class Scene:
 def read_scene(path: Path, scale: int, count: int) -> Scene:
     """The first frames of a clip, or of a folder of pictures; sides are cropped to multiples of twice the scale.
 
-    Raises ParagonSR2Error for what is no clip of 8-bit 4:2:0, or one without a matrix that can be worked with.
+    Raises:
+        ParagonSR2Error: this is no clip of 8-bit 4:2:0, or its matrix cannot be worked with.
     """
     folder = path.is_dir()
     colour, rate = (Colorimetry(Matrix.BT709, Range.LIMITED, Siting.LEFT), Fraction(24)) if folder else _probe(path)
@@ -121,9 +122,12 @@ def measure_scene(
 
 
 def encoded(scene: Scene, crf: int) -> tuple[Path, float]:
-    """Encode ``scene.low()`` with x264 (preset medium) into a temporary file that the caller removes, and its kilobits a second.
+    """Encode ``scene.low()`` with x264 (preset medium) into a temporary file, which the caller removes.
 
-    The same each time: with one thread, and with what :data:`REPRODUCIBLE_X264` is for.
+    Each time gives the same bytes, by one thread and :data:`REPRODUCIBLE_X264`.
+
+    Returns:
+        The file, and its rate in kilobits a second.
     """
     with tempfile.NamedTemporaryFile(suffix=".mp4", delete=False) as file:
         path = Path(file.name)
@@ -150,14 +154,14 @@ def read_encoded(path: Path) -> Iterator[Frame]:
 
 
 def to_rgb(planes: Frame, colour: Colorimetry) -> Picture:
-    """A frame as VapourSynth's resizer shows it, for eyes and for figures of colour."""
+    """A frame in RGB by VapourSynth's resizer, for eyes and for figures of colour."""
     node = one_frame(planes, vs.YUV420P8, **_props(colour)).resize.Bicubic(format=vs.RGB24)
     with node.get_frame(0) as frame:
         return np.stack(_copies(frame), 2)
 
 
 def _reduce(planes: Frame, scale: int, colour: Colorimetry) -> Frame:
-    """By the resizer's antialiased bicubic (a = -0.5), which keeps chroma where it belongs."""
+    """Reduce a frame by the resizer's antialiased bicubic (a = -0.5), which keeps chroma where it belongs."""
     height, width = planes[0].shape
     node = one_frame(planes, vs.YUV420P8, **_props(colour)).resize.Bicubic(width // scale, height // scale)
     with node.get_frame(0) as frame:
@@ -199,7 +203,7 @@ def _probe(path: Path) -> tuple[Colorimetry, Fraction]:
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
-    """For sorting: 10 comes after 9, however many digits the names have."""
+    """A key for sorting by which 10 comes after 9, however many digits the names have."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 

@@ -1,19 +1,21 @@
-"""The published networks: in NumPy what a checkpoint of each variant and version holds and how it folds; in PyTorch as trained.
+"""The published networks: in NumPy, what the checkpoints of each variant hold and how they are folded; in PyTorch, as trained.
 
-Importing this package does not import PyTorch. Using ``ParagonSR2`` or ``LegacyParagonSR2`` does.
+``docs/adding-a-variant.md`` says what belongs to a variant. Importing this package does not import PyTorch; using ``ParagonSR2``
+or ``LegacyParagonSR2`` does.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .description import VARIANTS, Description, describe
+from .description import Description, describe
 from .variant import SCALES, Variant
+from .variants import VARIANTS
 
 if TYPE_CHECKING:
-    from .legacy.network import LegacyParagonSR2
+    from .legacy_network import LegacyParagonSR2
     from .paragonsr2 import ParagonSR2
 
-_TORCH = {"ParagonSR2": ".paragonsr2", "LegacyParagonSR2": ".legacy.network"}
+_TORCH = {"ParagonSR2": ".paragonsr2", "LegacyParagonSR2": ".legacy_network"}
 
 __all__ = ["SCALES", "VARIANTS", "Description", "LegacyParagonSR2", "ParagonSR2", "Variant", "describe"]
 

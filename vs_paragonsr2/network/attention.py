@@ -1,4 +1,4 @@
-"""Window attention as Photo and Pro have it: its tensors and its fold. NumPy alone."""
+"""The tensors and the fold of window attention as Photo and Pro have it. NumPy alone."""
 
 import numpy as np
 
@@ -6,21 +6,22 @@ from ..program.operations import Operation, WindowAttention
 from .folding import Shapes, Tensors, layer
 
 HEADS = 4
+"""Number of attention heads, among which the channels are divided."""
 
 WINDOW = 16
-"""Side of a window in pixels."""
+"""Side of a window in pixels, of the source."""
 
 
 def attention_shapes(name: str, channels: int) -> Shapes:
-    """Of the layers' tensors."""
+    """The shapes of the tensors of the attention under a name."""
     return layer(f"{name}.qkv", 3 * channels, channels) | layer(f"{name}.proj", channels, channels)
 
 
 def attended(x: Operation, tensors: Tensors, name: str, scale: str, shifted: bool) -> WindowAttention:
-    """The attention that a checkpoint has under a name, with the LayerScale behind it."""
+    """The attention that a checkpoint has under a name, times the LayerScale that it has under another."""
     channels = x.channels
     qkv, bias = tensors[f"{name}.qkv.weight"], tensors[f"{name}.qkv.bias"]
-    # The root that softmax's argument is divided by goes into the queries.
+    # The square root that the argument of softmax is divided by is put into the queries.
     root = np.where(np.arange(3 * channels) < channels, (channels // HEADS) ** -0.5, 1.0)
     gamma = tensors[f"{scale}.gamma"].flatten()
     return WindowAttention(

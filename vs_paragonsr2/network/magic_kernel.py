@@ -10,9 +10,9 @@ from .description import BINOMIAL, HALF_BAND
 
 
 def row_and_column_filters(taps: tuple[float, ...]) -> tuple[nn.Conv2d, nn.Conv2d]:
-    """The two convolutions of a separable filter, the same taps on each of three channels.
+    """The two convolutions of a separable filter with the same taps for each of three channels.
 
-    Their weights are parameters, so that they are saved and counted, and are never trained.
+    Their weights are parameters, so that they are saved and counted, but they are never trained.
     """
     n = len(taps)
     h = nn.Conv2d(3, 3, (1, n), padding=(0, n // 2), groups=3, bias=False)
@@ -24,7 +24,7 @@ def row_and_column_filters(taps: tuple[float, ...]) -> tuple[nn.Conv2d, nn.Conv2
 
 
 class SeparableFilter(nn.Module):
-    """A symmetric filter along the rows, then along the columns. The buffer ``kernel`` repeats the taps; the weights count."""
+    """A symmetric filter along the rows, then along the columns. Its weights count; the buffer ``kernel`` only repeats the taps."""
 
     def __init__(self, taps: tuple[float, ...]) -> None:
         super().__init__()
@@ -36,13 +36,14 @@ class SeparableFilter(nn.Module):
 
 
 class MagicKernelBase(nn.Module):
-    """The seed's "Magic Kernel Sharp 2021": (N, 3, H, W) to (N, 3, H * scale, W * scale).
+    """The published "Magic Kernel Sharp 2021": (N, 3, H, W) to (N, 3, H * scale, W * scale).
 
-    ``alpha`` blends a half-band low-pass into the picture first (the name ``sharp`` is historical: a low-pass does not
-    sharpen, and checkpoints depend on it as it is). Nearest-neighbour upsampling and a binomial blur follow.
+    First, ``alpha`` blends a half-band low-pass into the picture. (Its name ``sharp`` is historical: a low-pass does not sharpen,
+    but checkpoints depend on the name.) Nearest-neighbour upsampling and a binomial blur follow.
     """
 
     window: ClassVar[None] = None
+    """There is no attention, so the receptive field is finite."""
 
     def __init__(self, scale: int, alpha: float) -> None:
         super().__init__()
@@ -51,7 +52,7 @@ class MagicKernelBase(nn.Module):
         self.add_filters()
 
     def add_filters(self) -> None:
-        """Make the two filters under the names that the checkpoint has for them."""
+        """Make the two filters under the names that checkpoints have for them."""
         self.sharp = SeparableFilter(HALF_BAND)
         self.blur = SeparableFilter(BINOMIAL)
 

@@ -1,25 +1,20 @@
-"""ParagonSR2 as it is trained today (checkpoint version 11), and as versions 9 and 10 had it."""
+"""The network in PyTorch as it is trained today (checkpoint version 11), and as it was in versions 9 and 10."""
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .description import VARIANTS
-from .layers import AttentionMode
+from .block import Block
+from .description import Description
 from .magic_kernel import MagicKernelBase
-from .photo.block import PhotoBlock
-from .pro.block import ProBlock
-from .realtime.block import NanoBlock
-from .stream.block import StreamBlock
-from .variant import SCALES
-
-Block = NanoBlock | StreamBlock | PhotoBlock | ProBlock
+from .variant import SCALES, AttentionMode, BlockOptions
+from .variants import VARIANTS
 
 
 class BlockGroup(nn.Module):
-    """Blocks one after the other, with no skip around them."""
+    """Blocks one after the other, without a skip connection around them."""
 
-    def __init__(self, blocks: list[nn.Module], use_checkpointing: bool) -> None:
+    def __init__(self, blocks: list[Block], use_checkpointing: bool) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.use_checkpointing = use_checkpointing
@@ -40,11 +35,12 @@ class ParagonSR2(nn.Module):
         variant: one of ``VARIANTS``.
         scale: 2, 3, 4 or 8.
         upsampler_alpha: blend of the base path's low-pass; None takes the variant's default.
-        attention_mode: ``"sdpa"``, ``"flex"`` (the same numbers through PyTorch's flex attention; no backward pass on a CPU and
-            not traceable) or None, which leaves window attention and its weights out. Only photo and pro have it.
-        export_safe: the same as ``attention_mode=None``.
-        use_checkpointing: recompute each block in the backward pass, which trades time for memory.
-        version: 11, or 10 for the blocks of versions 9 and 10 (realtime and stream: no LayerScale).
+        attention_mode: ``"sdpa"``, ``"flex"`` (the same numbers through PyTorch's flex attention, which has no backward pass on a
+            CPU and cannot be traced) or None, which leaves window attention and its weights out. Variants without window attention
+            ignore it.
+        export_safe: True is the same as ``attention_mode=None``.
+        use_checkpointing: True recomputes each block in the backward pass, which trades time for memory.
+        version: 11, or 10 for the blocks of versions 9 and 10.
 
     Raises:
         ValueError: an argument is outside the values above.
@@ -72,24 +68,16 @@ class ParagonSR2(nn.Module):
             raise ValueError(f"version is {version!r}: expected 11, or 10 for the blocks of versions 9 and 10")
         spec = VARIANTS[variant]
         f = spec.features
-        self.variant = variant
-        self.scale = scale
-        self.version = version
-        self.base = MagicKernelBase(scale, spec.alpha if upsampler_alpha is None else upsampler_alpha)
+        attention = None if export_safe or spec.window is None else attention_mode
+        self.description = Description(variant, version, scale, has_attention=attention is not None)
+        self.variant, self.scale, self.version = variant, scale, version
+        self.window = self.description.window
+        self.use_checkpointing = use_checkpointing
+        self.base = MagicKernelBase(scale, self.description.default_alpha if upsampler_alpha is None else upsampler_alpha)
         self.conv_in = nn.Conv2d(3, f, 3, padding=1)
-        attention = None if export_safe else attention_mode
-        self.window = spec.window if attention or spec.always_sees_whole else None
 
         def block(index: int) -> Block:
-            match variant:
-                case "realtime":
-                    return NanoBlock(f, layer_scale=version == 11)
-                case "stream":
-                    return StreamBlock(f, layer_scale=version == 11)
-                case "photo":
-                    return PhotoBlock(f, spec.window or 0, shifted=index % 2 == 1, attention=attention)
-                case _:
-                    return ProBlock(f, spec.window or 0, shifted=index % 2 == 1, attention=attention)
+            return spec.block(BlockOptions(channels=f, version=version, attention=attention, shifted=index % 2 == 1))
 
         self.body = nn.Sequential(
             *(
@@ -111,19 +99,19 @@ class ParagonSR2(nn.Module):
     def radius(self) -> int:
         """How far an output pixel sees through the convolutions, in input pixels.
 
-        Window attention and channel attention see further: photo and pro have no finite receptive field.
+        Networks that see the whole picture see further, through window attention or channel attention.
         """
-        around = 4  # conv_in, conv_mid, up, and conv_out, whose one pixel of the output is part of one of the input
+        around = 4  # conv_in, conv_mid and up see one pixel each; conv_out sees an output pixel, which is part of an input pixel
         return max(sum(block.radius for block in self.blocks()) + around, self.base.radius)
 
     def blocks(self) -> list[Block]:
-        """The residual blocks in their order."""
+        """All blocks in their order."""
         return [module for module in self.body.modules() if isinstance(module, Block)]
 
     def detail(self, features: Tensor) -> Tensor:
-        """The learned path from ``conv_in``'s output (N, F, H, W) to the picture's detail (N, 3, H * scale, W * scale)."""
+        """The learned path from ``conv_in``'s output (N, C, H, W) to the picture's detail (N, 3, H * scale, W * scale)."""
         return self.detail_gain * self.conv_out(self.up(self.conv_mid(self.body(features))))
 
     def forward(self, x: Tensor, averages: Tensor | None = None) -> Tensor:
-        """In the published video mode the learned path reads ``averages``, shaped as ``x`` (see ``temporal.py``)."""
+        """In the published video mode the learned path reads ``averages`` of earlier frames, shaped as ``x``, instead of ``x``."""
         return self.base(x) + self.detail(self.conv_in(x if averages is None else averages))

@@ -18,15 +18,15 @@ class RMSNorm(Operation):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Softmax(Operation):
-    """Over the channels of each pixel."""
+    """The softmax over the channels of each pixel."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WindowAttention(Operation):
     """Self-attention with several heads within square windows, shifted by half a window or not.
 
-    The picture is filled up with zeros at the bottom and to the right, to whole windows. There is no mask: zeros take part, and
-    shifted windows join opposite borders.
+    The picture is padded with zeros at the bottom and to the right, to whole windows. There is no mask: zeros take part, and
+    shifted windows join opposite edges.
     """
 
     qkv: Array
@@ -39,8 +39,9 @@ class WindowAttention(Operation):
     """(channels,)."""
     heads: int
     side: int
-    """Of a window, in pixels."""
+    """Side of a window in pixels."""
     shift: int
+    """Pixels by which windows are moved down and to the right."""
 
     @property
     def window(self) -> int:
@@ -65,7 +66,7 @@ class ChannelAttention(Operation):
     gain: Array
     """(channels,)."""
     side: int
-    """Of the squares that the picture has to be made of, in pixels: how wide its border is, over which the mean goes too."""
+    """Side in pixels of the squares that the picture and its halo, which takes part in the mean, have to be made of."""
 
     @property
     def window(self) -> int:

@@ -59,40 +59,77 @@ LUMA_WEIGHTS = {
 
 
 @dataclass(frozen=True, slots=True)
+class PlaneGroup:
+    """The planes of a picture that have one size and one meaning: luma; both of chroma; R, G and B."""
+
+    format: "PlaneFormat"
+    """Format of the picture."""
+    indices: range
+    """Which of the picture's planes they are."""
+    is_chroma: bool
+
+    @property
+    def ratios(self) -> tuple[int, int]:
+        """Luma samples for one sample of these planes, along the (rows, columns)."""
+        return self.format.chroma_ratios if self.is_chroma else (1, 1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of each plane in samples."""
+        rows, columns = self.ratios
+        return self.format.height // rows, self.format.width // columns
+
+
+@dataclass(frozen=True, slots=True)
 class PlaneFormat:
     """Format and size of a clip: the part that is known when a script runs."""
 
     family: ColourFamily
     bits: int
-    """Of a sample: 8 to 16 for integers, 16 (half) or 32 (single) for floats."""
+    """Bits of a sample: 8 to 16 for integers, 16 (half) or 32 (single) for floats."""
     is_float: bool
     subsampling_w: int
-    """log2 of the luma samples for a chroma sample in a row."""
+    """log2 of the luma samples for one sample of chroma in a row."""
     subsampling_h: int
+    """log2 of the luma samples for one sample of chroma in a column."""
     width: int
-    """Of the first plane, in samples."""
+    """Samples in a row of the first plane."""
     height: int
+    """Rows of the first plane."""
 
     @property
-    def ratios(self) -> tuple[int, int]:
-        """Luma samples for a chroma sample along the height and along the width."""
+    def chroma_ratios(self) -> tuple[int, int]:
+        """Luma samples for one sample of chroma, along the (rows, columns); (1, 1) where there is no chroma."""
         return 1 << self.subsampling_h, 1 << self.subsampling_w
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """Of a sample in memory."""
+        """Dtype of a sample in memory."""
         if self.is_float:
             return np.dtype(np.float16 if self.bits == 16 else np.float32)
         return np.dtype(np.uint8 if self.bits == 8 else np.uint16)
 
     @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns) of luma, or of every plane where there is no chroma."""
+        return self.height, self.width
+
+    @property
+    def groups(self) -> list[PlaneGroup]:
+        """All planes, those of one size and meaning together."""
+        if self.family == "YUV":
+            return [PlaneGroup(self, range(1), is_chroma=False), PlaneGroup(self, range(1, 3), is_chroma=True)]
+        return [PlaneGroup(self, range(1 if self.family == "GRAY" else 3), is_chroma=False)]
+
+    @property
+    def planes(self) -> list[PlaneGroup]:
+        """For each plane, in order, the group that says what it is."""
+        return [group for group in self.groups for _ in group.indices]
+
+    @property
     def shapes(self) -> list[tuple[int, int]]:
-        """Height and width of each plane in samples."""
-        luma = (self.height, self.width)
-        if self.family == "GRAY":
-            return [luma]
-        chroma = (self.height >> self.subsampling_h, self.width >> self.subsampling_w)
-        return [luma, chroma, chroma]
+        """(rows, columns) of each plane in samples."""
+        return [plane.shape for plane in self.planes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +137,11 @@ class Colorimetry:
     """What the samples of a frame mean: the part that its properties say."""
 
     matrix: Matrix
-    """Between YUV and RGB, and the luma of GRAY; without meaning for RGB."""
+    """The matrix between YUV and RGB, which also says what the luma of GRAY is; without meaning for RGB."""
     range: Range
-    """Of integer samples; without meaning for floats."""
+    """The range of integer samples; without meaning for floats."""
     siting: Siting
-    """Of subsampled chroma."""
+    """Where subsampled chroma sits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +150,27 @@ class ClipSpec:
 
     source: PlaneFormat
     target: PlaneFormat
-    """Of the source's family, larger by the scale on each side."""
+    """Of the source's colour family, and ``scale`` times as high and as wide."""
     colour: Colorimetry
-    """Of source and target alike."""
+    """What the samples of source and target mean."""
     temporal: bool = False
-    """Whether the learned path reads averages over earlier frames (:mod:`.temporal`); the base path reads the frame alone."""
+    """Whether the learned path reads averages over earlier frames; the base path reads the frame alone."""
+
+    @property
+    def scale(self) -> int:
+        """How many times as high and as wide as the source the target is."""
+        return self.target.height // self.source.height
 
     @property
     def inputs(self) -> list[PlaneFormat]:
-        """Of the pictures that a session is given: the source, and in temporal mode the averages, floats in the source's codes."""
+        """Formats of the pictures that a session is given: the source, and in temporal mode the averages, floats in its codes."""
         averages = replace(self.source, bits=32, is_float=True)
         return [self.source, averages] if self.temporal else [self.source]
+
+    @property
+    def input_planes(self) -> list[PlaneGroup]:
+        """For each plane that a session is given, picture by picture, the group that says what it is in its picture."""
+        return [plane for fmt in self.inputs for plane in fmt.planes]
 
 
 @cache
@@ -144,25 +191,27 @@ def yuv_to_rgb(matrix: Matrix) -> Array:
     return np.linalg.inv(rgb_to_yuv(matrix))
 
 
-def sample_scale(fmt: PlaneFormat, colour: Colorimetry) -> list[tuple[float, float]]:
-    """For each plane (scale, offset): sample = value * scale + offset, value nominally 0..1, or -0.5..0.5 for chroma."""
-    planes = len(fmt.shapes)
+def sample_scale(planes: PlaneGroup, colour: Colorimetry) -> tuple[float, float]:
+    """(scale, offset) of planes: a sample is value * scale + offset, the value nominally 0..1, or -0.5..0.5 for chroma."""
+    fmt = planes.format
     if fmt.is_float:
-        return [(1.0, 0.0)] * planes
-    chroma_planes = 2 if fmt.family == "YUV" else 0
+        return 1.0, 0.0
     if colour.range is Range.FULL:
-        peak = float((1 << fmt.bits) - 1)
-        first, chroma = (peak, 0.0), (peak, float(1 << (fmt.bits - 1)))
-    else:
-        step = float(1 << (fmt.bits - 8))
-        # YCgCo is a transform of the integer R, G, B, so its chroma keeps their step.
-        chroma_codes = 219 if fmt.family == "YUV" and colour.matrix is Matrix.YCGCO else 224
-        first, chroma = (219 * step, 16 * step), (chroma_codes * step, 128 * step)
-    return [first] * (planes - chroma_planes) + [chroma] * chroma_planes
+        return float((1 << fmt.bits) - 1), float(1 << (fmt.bits - 1)) if planes.is_chroma else 0.0
+    step = float(1 << (fmt.bits - 8))
+    if not planes.is_chroma:
+        return 219 * step, 16 * step
+    # YCgCo is a transform of the integer R, G, B, so its chroma keeps their step.
+    return (219 if colour.matrix is Matrix.YCGCO else 224) * step, 128 * step
 
 
 def siting_offsets(siting: Siting, ratios: tuple[int, int]) -> tuple[float, float]:
-    """Position of the first chroma sample among the luma samples, (vertical, horizontal), in luma samples."""
+    """Position of the first chroma sample among the luma samples, (vertical, horizontal), in luma samples.
+
+    Args:
+        siting: of the chroma.
+        ratios: luma samples for one sample of chroma, along the (rows, columns); with (1, 1) the position is (0, 0).
+    """
     rows, columns = ratios
     if siting in (Siting.TOP_LEFT, Siting.TOP):
         vertical = 0.0

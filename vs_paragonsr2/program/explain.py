@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
-from .graph import Program
 from .operations import NO_MARGIN, Operation, Planes
+from .program import Program
 
 BYTES = 4
-"""Of a number between two operations, as float32 has it."""
+"""Bytes of a number between two operations, which is float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Row:
     bytes_moved: float
     """Every operation reads its sources and writes its result once: nothing fused, nothing kept in a cache, no weights counted."""
     reach: int | None
-    """Luma samples that a result depends on, beyond its own place, on the side where they are most; None for the whole picture."""
+    """Luma samples beyond its own place that a result depends on, on the side where they are most; None for the whole picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of a whole program, for each luma sample of the source."""
+    """What a whole program costs for each luma sample of the source."""
 
     multiply_adds: float
     bytes_moved: float
@@ -76,12 +76,12 @@ def _area(operation: Operation) -> Fraction:
 
 
 def _bytes(value: Operation) -> Fraction:
-    size = value.format.dtype.itemsize if isinstance(value, Planes) else BYTES
+    size = value.group.format.dtype.itemsize if isinstance(value, Planes) else BYTES
     return value.channels * _area(value) * size
 
 
 def _reach(operation: Operation, before: Sequence[Fraction | None]) -> Fraction | None:
-    """The farther of the two axes and sides."""
+    """The reach of a result, in luma samples, from those of its sources: the largest over both axes and sides."""
     if operation.window is not None or None in before:
         return None
     if not operation.sources:

@@ -15,7 +15,7 @@ What is left is equal to the plain route in real arithmetic wherever the network
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -24,7 +24,7 @@ from ..support.errors import ParagonSR2Error
 from .colour import (
     Array,
     ClipSpec,
-    PlaneFormat,
+    PlaneGroup,
     chroma_downsampler,
     chroma_upsampler,
     rgb_to_yuv,
@@ -32,33 +32,31 @@ from .colour import (
     siting_offsets,
     yuv_to_rgb,
 )
-from .graph import Program
 from .operations import Affine, Concatenation, Convolution, Operation, Planes, Resample, Round, Shuffle, Sum
 from .parts import Layer, NetworkParts
-from .polyphase import IDENTITY, PlaneFilter, Polyphase, downsampling, fir, nearest, plane_filter, upsampling
+from .polyphase import PlaneFilter, Polyphase, downsampling, fir, nearest, plane_filter, upsampling
+from .program import Program
 from .tails import Tail, fold_tail
-
-type Scale = tuple[float, float]
-"""(scale, offset): a number is value * scale + offset, value nominally 0..1, or -0.5..0.5 for chroma."""
 
 type Axes = tuple[Polyphase, Polyphase]
 """Filters of the rows and of the columns."""
 
 LANES = 16
-"""Of a vector of AVX-512, or of a row of a matrix unit: a convolution of fewer outputs leaves the others empty."""
+"""Numbers in a vector of AVX-512, or in a row of a matrix unit: a convolution of fewer outputs leaves the other places empty."""
 
 
 @dataclass(frozen=True, slots=True)
-class PlaneGroup:
-    """Planes of the same size and meaning: luma; both of chroma; R, G and B."""
+class PlanesPath:
+    """What becomes of one group of planes outside the network."""
 
-    planes: slice
-    ratios: tuple[int, int]
-    """Luma samples of the source (rows, columns) for one of the group's."""
+    source: PlaneGroup
+    target: PlaneGroup
     enlarge: Axes
     """From the source's planes to luma's positions."""
     reduce: Axes
     """From luma's positions to the target's planes."""
+    fed: tuple[float, float]
+    """(scale, offset) of the numbers that are fed to head and base path: value * scale + offset, as :func:`sample_scale` has it."""
 
 
 def fold(network: NetworkParts, spec: ClipSpec, *, centred: bool = False, detail_unit: float = 1.0) -> Program:
@@ -79,125 +77,114 @@ def fold(network: NetworkParts, spec: ClipSpec, *, centred: bool = False, detail
         ParagonSR2Error: sizes or colour families disagree with each other or with the network's scale.
     """
     _check(network.scale, spec)
-    groups = _groups(spec)
-    fed = _fed_scales(spec, centred)
-    pictures, features = _features(network, spec, groups, fed)
+    paths = _paths(spec, centred)
+    pictures, features = _features(network, spec, paths)
     if Program(spec, (features,)).windows:
-        fed = [(1.0, 0.0)] * len(fed)
-        pictures, features = _features(network, spec, groups, fed)
-    outputs = [
-        _output(network, spec, group, planes, features, fed[group.planes.start], detail_unit)
-        for group, planes in zip(groups, pictures, strict=True)
-    ]
+        paths = [replace(path, fed=(1.0, 0.0)) for path in paths]
+        pictures, features = _features(network, spec, paths)
+    outputs = [_output(network, spec, path, planes, features, detail_unit) for path, planes in zip(paths, pictures, strict=True)]
     return Program(spec, tuple(outputs))
 
 
-def _fed_scales(spec: ClipSpec, centred: bool) -> list[Scale]:
-    """The scales in which samples are used, for each plane."""
-    scales = sample_scale(spec.source, spec.colour)
-    if not centred:
-        return scales
-    return [(1.0, 0.0 if plane and spec.source.family == "YUV" else -0.5) for plane in range(len(scales))]
+def _paths(spec: ClipSpec, centred: bool) -> list[PlanesPath]:
+    """What becomes of each group of planes; the filters of planes that have luma's size do nothing."""
+
+    def axes(planes: PlaneGroup) -> list[tuple[int, float]]:
+        return list(zip(planes.ratios, siting_offsets(spec.colour.siting, planes.ratios), strict=True))
+
+    paths = []
+    for source, target in zip(spec.source.groups, spec.target.groups, strict=True):
+        rows, columns = (upsampling(chroma_upsampler(*axis)) for axis in axes(source))
+        rows_back, columns_back = (downsampling(chroma_downsampler(*axis), axis[0]) for axis in axes(target))
+        fed = (1.0, 0.0 if source.is_chroma else -0.5) if centred else sample_scale(source, spec.colour)
+        paths.append(PlanesPath(source, target, (rows, columns), (rows_back, columns_back), fed))
+    return paths
 
 
-def _features(
-    network: NetworkParts, spec: ClipSpec, groups: Sequence[PlaneGroup], fed: Sequence[Scale]
-) -> tuple[list[Operation], Operation]:
+def _features(network: NetworkParts, spec: ClipSpec, paths: Sequence[PlanesPath]) -> tuple[list[Operation], Operation]:
     """The frame's planes, group by group, and the features that the body makes of them, or in temporal mode of the averages."""
-    count = len(spec.source.shapes)
-    pictures = [[_fed_planes(group, spec, fed, fmt, count * i) for group in groups] for i, fmt in enumerate(spec.inputs)]
-    learned = [_at_luma(planes, group) for planes, group in zip(pictures[-1], groups, strict=True)]
-    return pictures[0], network.body(_head(network.head, spec, learned, fed))
-
-
-def _groups(spec: ClipSpec) -> list[PlaneGroup]:
-    source, target = spec.source, spec.target
-
-    def axes(fmt: PlaneFormat) -> list[tuple[int, float]]:
-        return list(zip(fmt.ratios, siting_offsets(spec.colour.siting, fmt.ratios), strict=True))
-
-    unchanged = (IDENTITY, IDENTITY)
-    if source.family != "YUV":
-        return [PlaneGroup(slice(0, len(source.shapes)), (1, 1), unchanged, unchanged)]
-    rows, columns = (upsampling(chroma_upsampler(*axis)) for axis in axes(source))
-    rows_back, columns_back = (downsampling(chroma_downsampler(*axis), axis[0]) for axis in axes(target))
-    return [
-        PlaneGroup(slice(0, 1), (1, 1), unchanged, unchanged),
-        PlaneGroup(slice(1, 3), source.ratios, (rows, columns), (rows_back, columns_back)),
+    count = len(spec.source.planes)
+    pictures = [
+        [_fed_planes(path, spec, group, count * i) for path, group in zip(paths, fmt.groups, strict=True)]
+        for i, fmt in enumerate(spec.inputs)
     ]
+    learned = [_at_luma(planes, path) for planes, path in zip(pictures[-1], paths, strict=True)]
+    return pictures[0], network.body(_head(network.head, spec, learned, paths))
 
 
-def _fed_planes(group: PlaneGroup, spec: ClipSpec, fed: Sequence[Scale], fmt: PlaneFormat, first: int) -> Operation:
-    """The planes of one picture in the scales in which they are used: the very codes where those are."""
-    indices = range(len(spec.source.shapes))[group.planes]
-    planes = Planes(format=fmt, indices=tuple(first + index for index in indices), ratios=group.ratios)
-    scales = sample_scale(spec.source, spec.colour)
-    zero = np.array([scales[i][1] - fed[i][1] * scales[i][0] / fed[i][0] for i in indices])
-    unit = np.array([fed[i][0] / scales[i][0] for i in indices])
+def _fed_planes(path: PlanesPath, spec: ClipSpec, group: PlaneGroup, first: int) -> Operation:
+    """A picture's planes as the numbers that are fed to head and base path: the very codes, where those are fed.
+
+    ``group`` is the path's group in this picture, whose planes are counted from ``first``.
+    """
+    planes = Planes(group=group, indices=tuple(first + index for index in group.indices))
+    scale, offset = sample_scale(path.source, spec.colour)
+    zero = np.full(len(group.indices), offset - path.fed[1] * scale / path.fed[0])
+    unit = np.full(len(group.indices), path.fed[0] / scale)
     return Affine(sources=(planes,), zero=zero, unit=unit) if zero.any() or (unit != 1).any() else planes
 
 
-def _at_luma(planes: Operation, group: PlaneGroup) -> Operation:
-    if max(group.ratios) == 1:
+def _at_luma(planes: Operation, path: PlanesPath) -> Operation:
+    """Planes enlarged to luma's size."""
+    if max(path.source.ratios) == 1:
         return planes
-    enlarge = plane_filter([(1.0, *group.enlarge)])
+    enlarge = plane_filter([(1.0, *path.enlarge)])
     return Shuffle(sources=(Resample(sources=(planes,), filter=enlarge),), factor=enlarge.phases)
 
 
-def _head(head: Layer, spec: ClipSpec, pictures: Sequence[Operation], fed: Sequence[Scale]) -> Operation:
-    """The head from planes in the scales in which they are used.
+def _head(head: Layer, spec: ClipSpec, planes: Sequence[Operation], paths: Sequence[PlanesPath]) -> Operation:
+    """The head, from the numbers that are fed to it.
 
     Chroma comes upsampled: that costs 25 multiply-adds a pixel. Multiplied out too, each chroma sample would feed 5x5 kernels in
     four phases, and the head would cost twice as much and need a shuffle of all features; luma by space-to-depth, four times
     as much.
     """
     to_rgb, _ = _matrices(spec)
-    scale, offset = np.array(fed).T
+    scale, offset = np.array([path.fed for path in paths for _ in path.source.indices]).T
     weight = np.einsum("fcyx,cp->fpyx", head.weight, to_rgb) / scale[:, None, None]
     bias = head.bias - np.einsum("fpyx,p->f", weight, offset)
-    source = pictures[0] if len(pictures) == 1 else Concatenation(sources=tuple(pictures))
+    source = planes[0] if len(planes) == 1 else Concatenation(sources=tuple(planes))
     return Convolution(sources=(source,), weight=weight, bias=bias, first=(-1, -1))
 
 
 def _output(
     network: NetworkParts,
     spec: ClipSpec,
-    group: PlaneGroup,
+    path: PlanesPath,
     planes: Operation,
     features: Operation,
-    fed: Scale,
     detail_unit: float,
 ) -> Operation:
     """One group of the target's planes: base path and tail, summed, rounded, and taken out of cells."""
     target = spec.target
-    scale, offset = sample_scale(target, spec.colour)[group.planes.start]
-    gain = scale / fed[0]
-    base = _base(network, group)
+    scale, offset = sample_scale(path.target, spec.colour)
+    gain = scale / path.fed[0]
+    base = _base(network, path)
     # Every phase of the base path has the same gain at DC, 1, up to the rounding of the stored taps.
     dc = float(base.dense()[0, 0].sum())
     _, from_rgb = _matrices(spec)
-    tail = fold_tail(network, from_rgb[group.planes] * scale / detail_unit, group.reduce)
-    phases = _phases_at_once(tail, base, target.shapes[group.planes.start])
+    tail = fold_tail(network, from_rgb[path.target.indices] * scale / detail_unit, path.reduce)
+    phases = _phases_at_once(tail, base, path.target.shape)
     base = base.grouped((phases[0] // base.phases[0], phases[1] // base.phases[1])).times(gain)
     tail = tail.grouped((phases[0] // tail.phases[0], phases[1] // tail.phases[1]))
     detail: Operation = tail.convolution(features)
     if detail_unit != 1:
         channels = detail.channels
         detail = Affine(sources=(detail,), zero=np.zeros(channels), unit=np.full(channels, detail_unit))
-    out: Operation = Sum(sources=(Resample(sources=(planes,), filter=base, bias=offset - gain * fed[1] * dc), detail))
+    out: Operation = Sum(sources=(Resample(sources=(planes,), filter=base, bias=offset - gain * path.fed[1] * dc), detail))
     if not target.is_float:
         out = Round(sources=(out,), peak=(1 << target.bits) - 1)
     return Shuffle(sources=(out,), factor=phases) if phases != (1, 1) else out
 
 
-def _base(network: NetworkParts, group: PlaneGroup) -> PlaneFilter:
+def _base(network: NetworkParts, path: PlanesPath) -> PlaneFilter:
     """From the source's planes to the target's, the base path between; its low-pass makes a second term."""
     enlarge = tuple(nearest(network.scale).then(fir(taps)) for taps in network.blur)
     low = tuple(fir(taps).then(axis) for taps, axis in zip(network.low_pass, enlarge, strict=True))
     terms = [(1.0, enlarge)] if network.alpha <= 0 else [(1 - network.alpha, enlarge), (network.alpha, low)]
     found = []
     for weight, axes in terms:
-        rows, columns = (a.then(b).then(c) for a, b, c in zip(group.enlarge, axes, group.reduce, strict=True))
+        rows, columns = (a.then(b).then(c) for a, b, c in zip(path.enlarge, axes, path.reduce, strict=True))
         found.append((weight, rows, columns))
     return plane_filter(found)
 
@@ -205,8 +192,8 @@ def _base(network: NetworkParts, group: PlaneGroup) -> PlaneFilter:
 def _phases_at_once(tail: Tail, base: PlaneFilter, shape: tuple[int, int]) -> tuple[int, int]:
     """Outputs (rows, columns) of each plane for one cell of tail and base alike, such that the tail takes the least time.
 
-    More of them fill the lanes, of which a tail of 4 or 2 outputs leaves most empty; but the kernel of a cell grows with it, zeros
-    in it. (Measured on a CPU with AVX-512, F = 16: luma's 5x5 tail takes 3 to 10 times less as 4x4 outputs.)
+    More of them fill the lanes, of which a tail of 4 or 2 outputs leaves most empty; but the kernel of a cell grows, and has more
+    zeros. (Measured on a CPU with AVX-512, F = 16: luma's 5x5 tail takes 3 to 10 times less as 4x4 outputs.)
     """
     least = [int(np.lcm(a, b)) for a, b in zip(tail.phases, base.phases, strict=True)]
     choices = [[n for n in (side, 2, 4, 8) if n % side == 0 and length % n == 0] for side, length in zip(least, shape, strict=True)]
@@ -230,10 +217,9 @@ def _check(scale: int, spec: ClipSpec) -> None:
     if size != expected:
         raise ParagonSR2Error(f"target is {size[0]}x{size[1]}: expected {expected[0]}x{expected[1]}, the source {scale}x")
     for name, fmt in (("source", source), ("target", target)):
-        if fmt.height % fmt.ratios[0] or fmt.width % fmt.ratios[1]:
-            raise ParagonSR2Error(
-                f"{name} is {fmt.width}x{fmt.height}: expected multiples of {fmt.ratios[1]}x{fmt.ratios[0]} for its chroma"
-            )
+        rows, columns = fmt.chroma_ratios
+        if fmt.height % rows or fmt.width % columns:
+            raise ParagonSR2Error(f"{name} is {fmt.width}x{fmt.height}: expected multiples of {columns}x{rows} for its chroma")
 
 
 def _matrices(spec: ClipSpec) -> tuple[Array, Array]:

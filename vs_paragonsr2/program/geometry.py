@@ -1,152 +1,166 @@
-"""How much of each value is made: a walk over a program, from what is wanted of the planes back to what comes.
+"""How much of each value is made: a walk over a program, from the planes of the target back to the planes that come.
 
-An operation's result needs a margin of its sources (:meth:`~.operations.Operation.needs`). Backends that cut nothing off may let
-features keep the size that the head gives them: zeros then stand for what is missing about a value, and spoil a rim of it that
-nobody looks at. Without that every residual sum would crop its input, a copy of all features, to save a few rows of arithmetic.
+To make a part of a result, an operation needs that part of its sources and a margin around it
+(:meth:`~.operation.Operation.needs`). From operation to operation margins add up, so that the planes that come need the largest
+ones. Beyond the edges of a picture these are padding: the outermost samples, repeated. Either whoever runs a program pads the
+planes before they come to it, or the program itself does.
+
+Features may be zero-padded instead: they then keep the size that the head gives them, and a convolution takes zeros for what a
+source does not have. That spoils the outermost features, which no result depends on. Otherwise every residual sum would have to cut
+its input, which copies all features, to save a few rows of arithmetic.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import ceil, lcm
 
-from .colour import ClipSpec
-from .graph import Program
 from .operations import NO_MARGIN, Keep, Margin, Operation, Planes, Shuffle
+from .program import Program
 from .tiling import unit
-
-type Sides = tuple[int, int]
-"""Two numbers, of the rows and of the columns."""
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Where the values of a program lie about the picture; the picture's own size is not in it."""
+    """How much of each value a program makes for the picture, or the part of one, that its ``spec`` is of."""
 
+    program: Program
     margins: Mapping[Operation, Margin]
-    """Of each value that is made."""
-    given: Margin
-    """In luma samples, that the planes bring with them; where they need more, their edges are repeated."""
+    """For each value the samples, of its own grid, that are made beyond the picture or part on each side."""
+    source_margin: Margin
+    """Luma samples of the source that the program needs beyond the picture or part on each side: whole samples of every plane."""
+    padded: bool
+    """Whether the planes come with ``source_margin``. Otherwise they come without, and the program pads them."""
+
+    def __deepcopy__(self, memo: object) -> "Geometry":
+        """Itself, since it never changes."""
+        return self
+
+    @property
+    def halo(self) -> tuple[int, int]:
+        """Luma samples of the source beyond its own place that an output depends on: (rows, columns) on the side with most."""
+        top, left, bottom, right = self.source_margin
+        return max(top, bottom), max(left, right)
+
+    @property
+    def input_margin(self) -> Margin:
+        """Luma samples that the planes come with beyond the picture or part on each side."""
+        return self.source_margin if self.padded else NO_MARGIN
+
+    @cached_property
+    def input_shapes(self) -> list[tuple[int, int]]:
+        """(rows, columns) of each plane that comes, in the order of ``program.spec.input_planes``, with its margin."""
+        planes = self.program.spec.input_planes
+        return [self.input_margin.over(*plane.ratios).around(*plane.shape) for plane in planes]
+
+    def size(self, operation: Operation) -> tuple[int, int]:
+        """(rows, columns) of a value, with its margin."""
+        source, (down, across) = self.program.spec.source, operation.density
+        rows, columns = source.height * down, source.width * across
+        assert rows.denominator == columns.denominator == 1, "whole samples of every grid"
+        return self.margins[operation].around(int(rows), int(columns))
 
     def cut(self, operation: Operation, source: Operation) -> Margin:
-        """What an operation leaves out of a source on each side; negative where it takes zeros for what is missing."""
+        """Samples to cut off each side of a source before an operation reads it; where negative, zeros to pad it with."""
         return self.margins[source].less(operation.needs(self.margins[operation]))
 
-    def repeated(self, planes: Planes) -> Margin:
-        """How often the edges of planes that come are repeated on each side; negative where samples are left out."""
-        rows, columns = planes.ratios
-        assert self.given == self.given.over(rows, columns).times(rows, columns), "whole chroma samples"
-        return self.margins[planes].less(self.given.over(rows, columns))
+    def padding(self, planes: Planes) -> Margin:
+        """How often the program repeats the outermost samples of planes that come; where negative, samples to cut off instead."""
+        return self.margins[planes].less(self.input_margin.over(*planes.group.ratios))
 
     def kept(self, keep: Keep) -> int:
-        """Rows that a band leaves to the next one."""
+        """How many rows a band keeps for the band below."""
         margin = self.margins[keep]
         return margin.top + margin.bottom
 
-    def size(self, operation: Operation, spec: ClipSpec) -> Sides:
-        """Rows and columns of a value for pictures, or parts of them, of a size."""
-        margin, (down, across) = self.margins[operation], operation.density
-        rows, columns = spec.source.height * down, spec.source.width * across
-        assert rows.denominator == columns.denominator == 1, "whole samples of every grid"
-        return int(rows) + margin.top + margin.bottom, int(columns) + margin.left + margin.right
 
+def place(program: Program, *, padded: bool = False, zero_padded: tuple[bool, bool] = (False, False)) -> Geometry:
+    """Settle how much of each value is made.
 
-def needed(program: Program) -> dict[Operation, Margin]:
-    """The margin of each value that the planes of the target depend on; of a program that sees the whole picture, its convolutions
-    alone.
+    Args:
+        program: for whole pictures, tiles or bands.
+        padded: whether the planes come with the margin that the program needs. Otherwise the program repeats their edges.
+        zero_padded: whether features are zero-padded along the (rows, columns). Those of a program that sees the whole picture
+            always are along both, as in the network that it is made of.
     """
-    margins = dict.fromkeys(program.outputs, NO_MARGIN)
-    for operation in reversed(program.operations):
-        spread(operation, margins)
-    return margins
+    halo = _whole_picture_halo(program)
+    needed = _needed(program) if halo is None else _needed_with_halo(program, halo)
+    if halo is not None:
+        zero_padded = (True, True)
+    tails = set(program.tails)
+    margins: dict[Operation, Margin] = {}
+    for operation in program.operations:
+        margin = needed[operation]
+        if isinstance(operation, Shuffle):  # it gives whole cells
+            margin = operation.gives(margins[operation.source])
+        elif not operation.holds_samples and not operation.source.holds_samples and operation not in tails:
+            wide = operation.gives(margins[operation.source])
+            rows = wide if zero_padded[0] and not isinstance(operation, Keep) else margin
+            columns = wide if zero_padded[1] else margin
+            margin = Margin(rows.top, columns.left, rows.bottom, columns.right)
+        margins[operation] = margin
+    return Geometry(program, margins, _source_margin(program, margins, halo), padded)
 
 
-def spread(operation: Operation, margins: dict[Operation, Margin]) -> None:
-    """Widen the margins of an operation's sources to what its own margin needs."""
+def add_needs(operation: Operation, margins: dict[Operation, Margin]) -> None:
+    """Widen the margins of an operation's sources until they cover what it needs for its own margin."""
     need = operation.needs(margins[operation])
     for source in operation.sources:
         margins[source] = margins[source].hull(need) if source in margins else need
 
 
-def halo(program: Program) -> Sides:
-    """Luma samples of the source that a part of a picture needs above and below, and to the left and the right, whole samples of
-    every plane: the receptive field, or, where the program sees the whole picture, the border that it is computed with.
+def _needed(program: Program) -> dict[Operation, Margin]:
+    """The margin of each value that the planes of the target depend on.
+
+    In a program that sees the whole picture only the convolutions count.
     """
-    margin = surroundings(program, place(program).margins)
-    return max(margin.top, margin.bottom), max(margin.left, margin.right)
+    margins = dict.fromkeys(program.outputs, NO_MARGIN)
+    for operation in reversed(program.operations):
+        add_needs(operation, margins)
+    return margins
 
 
-def surroundings(program: Program, margins: Mapping[Operation, Margin]) -> Margin:
-    """What the planes that come need about them, in luma samples, whole samples of every plane."""
-    border = frame(program)
-    if border is not None:  # chroma is repeated beyond it
-        return Margin(border, border, border, border)
-    rows, columns = unit(program.spec)
-    found = NO_MARGIN
-    for planes in program.inputs:
-        found = found.hull(margins[planes].times(*planes.ratios))
-    return found.over(rows, columns).times(rows, columns)
-
-
-def frame(program: Program) -> int | None:
-    """Luma samples about the picture of a program that sees the whole of it, all zeros beyond; None for other programs.
-
-    It is the receptive field of the convolutions, rounded up to whole windows, so that the picture is what it would be for any
-    larger one as far as convolutions go.
-    """
-    windows = program.windows
-    if not windows:
-        return None
-    reach = 0
-    need = needed(program)
-    for head in program.heads:
-        reach = max(reach, *need[head.source])
-    multiple = lcm(*windows, *unit(program.spec))
-    return -(-reach // multiple) * multiple
-
-
-def place(program: Program, *, given: Margin | None = None, pads: tuple[bool, bool] = (False, False)) -> Geometry:
-    """Settle how much of each value is made.
-
-    Args:
-        program: of any kind.
-        given: luma samples about the picture that the planes bring along; None for none.
-        pads: whether, along the (rows, columns), features keep the size that the head gives them. Programs that see the whole
-            picture always do, as the network that they are of does.
-    """
-    border = frame(program)
-    need = needed(program) if border is None else _framed(program, border)
-    if border is not None:
-        pads = (True, True)
-    tails = set(program.tails)
-    margins: dict[Operation, Margin] = {}
-    for operation in program.operations:
-        margin = need[operation]
-        if isinstance(operation, Shuffle):  # it gives whole cells
-            margin = operation.gives(margins[operation.source])
-        elif not operation.holds_samples and not operation.source.holds_samples and operation not in tails:
-            wide = operation.gives(margins[operation.source])
-            top, bottom = (wide.top, wide.bottom) if pads[0] and not isinstance(operation, Keep) else (margin.top, margin.bottom)
-            left, right = (wide.left, wide.right) if pads[1] else (margin.left, margin.right)
-            margin = Margin(top, left, bottom, right)
-        margins[operation] = margin
-    return Geometry(margins, given or NO_MARGIN)
-
-
-def _framed(program: Program, border: int) -> dict[Operation, Margin]:
-    """As :func:`needed`, with a border about the picture that the head is given and all features have."""
+def _needed_with_halo(program: Program, halo: int) -> dict[Operation, Margin]:
+    """As :func:`_needed`, but all features, and what the head reads, have a halo of the source's luma samples as their margin."""
     margins = dict.fromkeys(program.outputs, NO_MARGIN)
     heads, tails = set(program.heads), set(program.tails)
     for operation in reversed(program.operations):
         if not operation.holds_samples and operation not in tails:
-            margins[operation] = _about(operation, border)
+            margins[operation] = _on_grid(halo, operation)
         if operation in heads:
-            margins[operation.source] = _about(operation.source, border)
+            margins[operation.source] = _on_grid(halo, operation.source)
         elif operation.holds_samples or operation in tails:
-            spread(operation, margins)
+            add_needs(operation, margins)
     return margins
 
 
-def _about(operation: Operation, border: int) -> Margin:
-    rows, columns = (ceil(Fraction(border) * density) for density in operation.density)
+def _on_grid(halo: int, operation: Operation) -> Margin:
+    """A halo as a margin on the grid of an operation's result."""
+    rows, columns = (ceil(Fraction(halo) * density) for density in operation.density)
     return Margin(rows, columns, rows, columns)
+
+
+def _whole_picture_halo(program: Program) -> int | None:
+    """Luma samples on each side that a program that sees the whole picture is computed with; None for other programs.
+
+    It is the reach of the convolutions, rounded up to whole windows: convolutions then give what they would give for a picture that
+    goes on beyond its edges.
+    """
+    if not program.windows:
+        return None
+    needed = _needed(program)
+    reach = max(max(needed[head.source]) for head in program.heads)
+    multiple = lcm(*program.windows, *unit(program.spec))
+    return -(-reach // multiple) * multiple
+
+
+def _source_margin(program: Program, margins: Mapping[Operation, Margin], halo: int | None) -> Margin:
+    """``source_margin`` of a geometry. Of a program that sees the whole picture it is the halo, beyond which chroma is repeated."""
+    if halo is not None:
+        return Margin(halo, halo, halo, halo)
+    rows, columns = unit(program.spec)
+    found = NO_MARGIN
+    for planes in program.inputs:
+        found = found.hull(margins[planes].times(*planes.group.ratios))
+    return found.over(rows, columns).times(rows, columns)

@@ -1,7 +1,7 @@
 """A program computed by NumPy, operation by operation: what it means, and what every backend is tested against.
 
-Nothing is padded here: every value is made just as far as it is needed, so that no number comes from beyond the picture but by the
-planes' repeated edges. Only a program that sees the whole picture has a border of zeros, as the network has that it is of.
+Every value is made just as far as it is needed, so that all that comes from beyond the picture are the planes' repeated edges.
+Only the features of a program that sees the whole picture are zero-padded, as in the network that it is made of.
 """
 
 import math
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .geometry import Geometry, place
-from .graph import Program
 from .operations import (
     Activation,
     Affine,
@@ -33,6 +32,7 @@ from .operations import (
     Sum,
     WindowAttention,
 )
+from .program import Program
 
 Values = NDArray[np.floating[Any]]
 """(channels, rows, columns)."""
@@ -51,11 +51,10 @@ def run(program: Program, planes: Sequence[NDArray[np.generic]], dtype: type[np.
     Returns:
         The target's planes, (rows, columns) each; integers as numbers.
     """
-    return [plane for group in compute(program, place(program), planes, {}, dtype) for plane in group]
+    return [plane for group in compute(place(program), planes, {}, dtype) for plane in group]
 
 
 def compute(
-    program: Program,
     geometry: Geometry,
     planes: Sequence[NDArray[np.generic]],
     kept: dict[Keep, Values],
@@ -64,21 +63,20 @@ def compute(
     """Compute a whole picture, or a band of one.
 
     Args:
-        program: of either kind.
-        geometry: of the program.
-        planes: as :func:`run` takes them, with what the geometry says is given about the picture.
-        kept: the rows that the band above has left, in whose place those for the next band are put; before the first band of a
-            picture anything of the right size will do.
+        geometry: of a program of either kind.
+        planes: as :func:`run` takes them, each of the shape that ``geometry.input_shapes`` says.
+        kept: the rows that the band above has kept, in whose place those for the band below are put; before the first band of a
+            picture any numbers of the right shape will do.
         dtype: of the arithmetic.
 
     Returns:
         The program's outputs.
     """
     values: dict[Operation, Values] = {}
-    for operation in program.operations:
+    for operation in geometry.program.operations:
         if isinstance(operation, Planes):
-            given = np.stack([planes[index] for index in operation.indices]).astype(dtype)
-            values[operation] = fit(given, geometry.repeated(operation).times(-1, -1), mode="edge")
+            samples = np.stack([planes[index] for index in operation.indices]).astype(dtype)
+            values[operation] = fit(samples, geometry.padding(operation).times(-1, -1), mode="edge")
             continue
         sources = [fit(values[source], geometry.cut(operation, source)) for source in operation.sources]
         if isinstance(operation, Keep):
@@ -86,11 +84,11 @@ def compute(
             kept[operation] = values[operation][:, -geometry.kept(operation) :]
         else:
             values[operation] = _STEPS[type(operation)](operation, *sources)
-    return [values[output] for output in program.outputs]
+    return [values[output] for output in geometry.program.outputs]
 
 
 def fit(x: Values, cut: Margin, mode: str = "constant") -> Values:
-    """Leave out so many rows and columns on each side; where that is negative, zeros or repeated edges are added."""
+    """Cut so many rows and columns off each side; where that is negative, pad with zeros or repeated edges (``mode``)."""
     top, left, bottom, right = cut
     x = x[:, max(top, 0) : x.shape[1] - max(bottom, 0), max(left, 0) : x.shape[2] - max(right, 0)]
     added = ((0, 0), (max(-top, 0), max(-bottom, 0)), (max(-left, 0), max(-right, 0)))

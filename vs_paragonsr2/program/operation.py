@@ -2,7 +2,7 @@
 
 A value is (channels, rows, columns) on a grid of its own, and stands for a picture without an end: beyond the edges of the frame
 the planes repeat their outermost samples, and whatever is computed of them goes on likewise. So no operation pads anything. How
-much of a value is made, and where zeros may stand for what nobody looks at, is settled by :mod:`.geometry`.
+much of a value is made, and where features are zero-padded, is settled by :mod:`.geometry`.
 
 Every operation says how many channels it gives, how dense its grid is, what it needs of its sources for a part of its result, and
 what it costs. Weights are float64; each backend narrows them.
@@ -15,7 +15,10 @@ from typing import NamedTuple
 
 
 class Margin(NamedTuple):
-    """How far a value reaches beyond the picture on each side, in samples of its own grid; negative where it falls short."""
+    """Samples of a value that are made beyond the picture, or the part of one, on each side; negative where samples are left out.
+
+    They are counted on the value's own grid, unless luma samples of the source are named.
+    """
 
     top: int
     left: int
@@ -37,6 +40,10 @@ class Margin(NamedTuple):
     def over(self, rows: int, columns: int) -> "Margin":
         """The least margin that covers this one on a grid with a sample for so many of this one's."""
         return Margin(-(-self.top // rows), -(-self.left // columns), -(-self.bottom // rows), -(-self.right // columns))
+
+    def around(self, rows: int, columns: int) -> tuple[int, int]:
+        """(rows, columns) of what has this margin around so many rows and columns."""
+        return rows + self.top + self.bottom, columns + self.left + self.right
 
 
 NO_MARGIN = Margin(0, 0, 0, 0)
@@ -67,12 +74,12 @@ class Operation:
 
     @cached_property
     def channels(self) -> int:
-        """Of its result."""
+        """Channels of its result."""
         return self.source.channels
 
     @cached_property
     def density(self) -> Density:
-        """Of its result's grid."""
+        """Density of its result's grid."""
         return self.source.density
 
     @cached_property
@@ -82,20 +89,20 @@ class Operation:
 
     @property
     def window(self) -> int | None:
-        """Where a result depends on the whole picture, the side of the squares that the picture has to be made of; else None."""
+        """Side of the squares that the picture has to be made of, where a result depends on all of it; else None."""
         return None
 
     def needs(self, margin: Margin) -> Margin:
-        """The margin that every source must have, for a result with this one."""
+        """The margin that every source must have for a result with this margin."""
         return margin
 
     def gives(self, margin: Margin) -> Margin:
-        """The margin of the result where sources have this one, and zeros stand for what is missing about them."""
+        """The margin of the result for sources with this margin, where the operation pads them with zeros."""
         return margin
 
     @property
     def multiply_adds(self) -> int:
-        """For one sample of the result's grid, all channels together; element-wise arithmetic is not counted."""
+        """Multiply-adds for one sample of the result's grid, all channels together; element-wise arithmetic is not counted."""
         return 0
 
     def describe(self) -> str:

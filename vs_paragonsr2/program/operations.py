@@ -9,7 +9,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from .attention import ChannelAttention, RMSNorm, Softmax, WindowAttention
-from .colour import Array, PlaneFormat
+from .colour import Array, PlaneGroup
 from .operation import NO_MARGIN, Density, Margin, Operation
 from .polyphase import PlaneFilter
 
@@ -42,12 +42,10 @@ class Planes(Operation):
     """Planes of one size as they come, in codes where they are integers: (planes, rows, columns)."""
 
     sources: tuple[Operation, ...] = ()
-    format: PlaneFormat
-    """Of the picture that they belong to."""
+    group: PlaneGroup
+    """What the planes are in the picture that they belong to."""
     indices: tuple[int, ...]
-    """Which of the planes that a session is given."""
-    ratios: tuple[int, int]
-    """Luma samples (rows, columns) for one of theirs."""
+    """Their numbers among all planes that a session is given."""
 
     @cached_property
     def channels(self) -> int:
@@ -55,14 +53,16 @@ class Planes(Operation):
 
     @cached_property
     def density(self) -> Density:
-        return Fraction(1, self.ratios[0]), Fraction(1, self.ratios[1])
+        rows, columns = self.group.ratios
+        return Fraction(1, rows), Fraction(1, columns)
 
     @cached_property
     def holds_samples(self) -> bool:
         return True
 
     def describe(self) -> str:
-        kind = ("half" if self.format.bits == 16 else "float") if self.format.is_float else f"{self.format.bits} bits"
+        fmt = self.group.format
+        kind = ("half" if fmt.bits == 16 else "float") if fmt.is_float else f"{fmt.bits} bits"
         return f"{', '.join(map(str, self.indices))}: {kind}"
 
 
@@ -132,7 +132,7 @@ class Convolution(Operation):
     bias: Array | None = None
     """(channels,)."""
     first: tuple[int, int]
-    """Of the taps (row, column), relative to the sample that the result's sample stands at."""
+    """(row, column) of the first tap, relative to the sample that the result's sample stands at."""
     step: tuple[int, int] = (1, 1)
     dilation: int = 1
     groups: int = 1
@@ -178,7 +178,7 @@ class Activation(Operation):
 
     kind: ActivationKind
     slope: float = 0.0
-    """Of leaky ReLU below 0."""
+    """Slope of leaky ReLU below 0."""
 
     def describe(self) -> str:
         return self.kind + (f" {self.slope:g}" if self.kind == "leaky_relu" else "")
@@ -189,7 +189,7 @@ class Product(Operation):
     """The product of two sources; the second one may have a single channel for all of the first."""
 
     limit: float | None = None
-    """What it is clamped to, on both sides, before anything can overflow; None for no limit."""
+    """The largest magnitude of the product, which is clamped before anything can overflow; None for no limit."""
 
     def describe(self) -> str:
         return f"within {self.limit:g}" if self.limit is not None else ""
@@ -266,18 +266,19 @@ class Round(Operation):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Keep(Operation):
-    """The rows that the band above has left, and then the source's: the same value, of which a band makes its own rows alone.
+    """The source, of which a band computes the new rows only: those above them have been kept by the band above.
 
-    :meth:`.geometry.Geometry.kept` says how many rows that is.
+    The result has a margin above and below the band. Of the source the band computes as many rows as it is high itself, down to the
+    last row of the margin below. The rows above those are the lowest ones that the band above has computed, and has kept
+    (:meth:`.geometry.Geometry.kept` says how many), just as this band keeps its own lowest rows for the band below.
     """
 
     def needs(self, margin: Margin) -> Margin:
-        # As many rows as a band has, the lowest ones: those above them were the lowest ones of the bands before.
         return margin._replace(top=-margin.bottom)
 
 
 def _through(margin: Margin, first: tuple[int, int], taps: tuple[int, int], step: tuple[int, int]) -> Margin:
-    """What a filter's input needs for a margin of its output."""
+    """The margin that a filter's input needs for a margin of its output."""
     (y, x), (rows, columns), (down, across) = first, taps, step
     return Margin(
         margin.top * down - y,

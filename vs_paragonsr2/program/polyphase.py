@@ -63,7 +63,7 @@ IDENTITY = Polyphase(np.ones((1, 1)), 0, 1)
 
 
 def fir(taps: Array) -> Polyphase:
-    """A filter of an odd number of taps about each sample."""
+    """A filter of an odd number of taps around each sample."""
     return Polyphase(taps[None], -(len(taps) // 2), 1)
 
 

@@ -109,8 +109,8 @@ def behind_shuffle(reduce: Polyphase, factor: int) -> BehindShuffle:
     # Outputs after which both grids begin anew: 3 for 2 cells where 3x is reduced by 2.
     step = int(np.lcm(reduce.step, factor)) // factor
     phases = step * factor // reduce.step
-    reach = [reduce.first - 1, reduce.step * (phases - 1) + reduce.first + reduce.taps.shape[1]]
-    first, last = (position // factor for position in reach)
+    ends = reduce.first - 1, reduce.step * (phases - 1) + reduce.first + reduce.taps.shape[1]
+    first, last = (position // factor for position in ends)
     taps = np.zeros((phases, 3, last - first + 1, factor))
     for phase in range(phases):
         for t, weight in enumerate(reduce.taps[0]):

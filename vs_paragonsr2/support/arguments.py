@@ -46,19 +46,34 @@ def number(parameter: str, value: object, least: float) -> float:
 
 
 def checkpoint_file(parameter: str, value: str | os.PathLike[str]) -> Path:
-    """The absolute path of a regular file of a checkpoint's size. Nothing is opened.
+    """The absolute path of a regular file of a checkpoint's size. Nothing is opened, and a link keeps its own name.
 
-    Raises ParagonSR2Error where there is none, or one that is too large.
+    Raises ParagonSR2Error where there is none, or one that is empty or too large.
     """
-    shown = os.fsdecode(value) if isinstance(value, os.PathLike) else value
+    name = path_name(parameter, value)
     try:
-        path = Path(shown).resolve(strict=True)
+        path = Path(name).expanduser().absolute()
         status = path.stat()
-    except (OSError, ValueError) as error:
-        raise ParagonSR2Error(f"{parameter} is {shown!r}: there is no such file ({error})") from error
+    except UnicodeEncodeError as error:
+        encoding = sys.getfilesystemencoding()
+        raise ParagonSR2Error(f"{parameter} is {name!a}: the system's encoding, {encoding}, has no such characters") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ParagonSR2Error(f"{parameter} is {name!r}: there is no such file ({error})") from error
     if not stat.S_ISREG(status.st_mode):
-        raise ParagonSR2Error(f"{parameter} is {shown!r}: expected a regular file")
+        raise ParagonSR2Error(f"{parameter} is {name!r}: expected a regular file")
     if status.st_size > MAX_CHECKPOINT_BYTES:
         size, most = status.st_size / 2**20, MAX_CHECKPOINT_BYTES >> 20
-        raise ParagonSR2Error(f"{parameter} is {shown!r}: {size:.0f} MiB, and no ParagonSR2 checkpoint is larger than {most} MiB")
+        raise ParagonSR2Error(f"{parameter} is {name!r}: {size:.0f} MiB, and no ParagonSR2 checkpoint is larger than {most} MiB")
+    if not status.st_size:  # as the files of /proc, which may never end
+        raise ParagonSR2Error(f"{parameter} is {name!r}: the file is empty")
     return path
+
+
+def path_name(parameter: str, value: object) -> str:
+    """The text of a path. Raises ParagonSR2Error for what is neither text nor a path, and for a path that has no text."""
+    if isinstance(value, str | os.PathLike):
+        try:
+            return os.fsdecode(value)
+        except Exception as error:  # a stranger's class can raise anything
+            raise ParagonSR2Error(f"{parameter} is a {type(value).__name__} whose path cannot be had ({error})") from error
+    raise ParagonSR2Error(f"{parameter} is {value!r}: expected a name or the path of a checkpoint")

@@ -1,1 +1,1 @@
-"""What training needs beyond the networks. Nothing of the filter imports this room."""
+"""Training: data, losses, runs. Nothing that the filter needs imports this package."""

@@ -1,4 +1,4 @@
-"""A training run as a YAML file, with the names of traiNNer-redux for what both have."""
+"""The configuration of a training run, a YAML file. Keys that traiNNer-redux has too are named as there; the others are ours."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -7,21 +7,22 @@ from typing import ClassVar, cast
 
 import yaml
 
-from ..network import ParagonSR2
+from ..network import VARIANTS, ParagonSR2
 from ..support.errors import ParagonSR2Error
 from .degradation_config import Degradation, check_degradation
 from .losses import LOSSES
 from .parsing import build
 
-PREFIX = "paragonsr2_"
+NETWORKS = {f"paragonsr2_{name}": name for name in VARIANTS}
+"""The variants by the names that ``network_g.type`` has for them."""
 
 LEAST_PATCH = 8
-"""Pixels on a side; the outermost ones are left out of the loss."""
+"""Least side of a low-resolution patch in pixels. The outermost pixels are left out of the loss."""
 
 
 @dataclass(kw_only=True)
 class NetworkOptions:
-    """``network_g``: type ``paragonsr2_<variant>`` and the arguments of :class:`ParagonSR2`."""
+    """``network_g``: one of ``NETWORKS`` as its type, and the arguments of :class:`ParagonSR2`."""
 
     type: str
     scale: int | None = None
@@ -32,13 +33,13 @@ class NetworkOptions:
     use_checkpointing: bool = False
 
     def build(self, scale: int) -> ParagonSR2:
-        """The network with fresh weights."""
-        if not self.type.startswith(PREFIX):
-            raise ParagonSR2Error(f"network_g.type is {self.type!r}: expected {PREFIX}realtime, _stream, _photo or _pro")
+        """Make the network with fresh weights. Raises ParagonSR2Error where an option has no such value."""
+        if self.type not in NETWORKS:
+            raise ParagonSR2Error(f"network_g.type is {self.type!r}: expected one of {', '.join(NETWORKS)}")
         arguments = dataclasses.asdict(self)
         del arguments["type"], arguments["scale"]
         try:
-            return ParagonSR2(self.type.removeprefix(PREFIX), self.scale or scale, **arguments)
+            return ParagonSR2(NETWORKS[self.type], self.scale or scale, **arguments)
         except ValueError as error:
             raise ParagonSR2Error(f"network_g: {error}") from error
 
@@ -48,27 +49,30 @@ class TrainDataset:
     """``datasets.train``."""
 
     dataroot_gt: list[Path]
-    """Tar shards of lossless pictures, or folders of shards."""
+    """Tar shards of lossless pictures, or folders with such shards."""
     lq_size: int = 48
     """Side of a low-resolution patch in pixels."""
     batch_size_per_gpu: int = 16
+    """Number of patches in a batch."""
     use_hflip: bool = True
+    """Whether some patches are mirrored."""
     use_rot: bool = True
+    """Whether patches are turned by multiples of 90 degrees."""
     drawn_prob: float = 0.0
-    """Ours: share of the patches without degradation that are drawn (see ``drawings.py``)."""
+    """Ours: share of drawn pictures among the patches without degradation (see ``drawings.py``)."""
     pattern_prob: float = 0.0
-    """Ours: share of the patches without degradation that are patterns of single pixels, likewise."""
+    """Ours: share of patterns of single pixels among the patches without degradation (see ``drawings.py``)."""
     stretch_prob: float = 0.0
-    """Ours: share of the patches whose channels are stretched and shifted beyond 0..1, as YUV can be (see ``data.py``)."""
+    """Ours: share of patches whose channels are stretched and shifted beyond 0..1, as YUV can be (see ``data.py``)."""
     tile_memory_mib: int = 1024
-    """Most memory that decoded pictures take; where they need more, those not used lately are read again."""
+    """Most memory in MiB that decoded pictures may take. Pictures for which there is none are read again when they are needed."""
     degradation: Degradation | None = None
-    """None for clean sources."""
+    """What is done to sources; None leaves them clean."""
 
 
 @dataclass(kw_only=True)
 class ValDataset:
-    """``datasets.val``: one folder of ``NAME_hr.png`` and ``NAME_lr.png``."""
+    """``datasets.val``: one folder with pairs of ``NAME_hr.png`` and ``NAME_lr.png``."""
 
     dataroot: Path
 
@@ -86,7 +90,7 @@ class Paths:
     """``path``."""
 
     pretrain_network_g: Path | None = None
-    """A checkpoint of the same variant and of any scale to start from (a 2x model starts a 4x one), in place of ``train.start``."""
+    """A checkpoint of the same variant to start from instead of ``train.start``. Its scale may differ: 2x can start 4x."""
 
 
 @dataclass(kw_only=True)
@@ -96,11 +100,12 @@ class Optimiser:
     NAMES: ClassVar[tuple[str, ...]] = ("AdamW", "Adam", "SOAP")
     type: str = "AdamW"
     lr: float = 2e-3
+    """Learning rate after the warm-up."""
     weight_decay: float = 0.0
     betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
     depthwise_factor: float = 1.0
-    """Ours: the learning rate of depthwise weights, relative to ``lr``. A start that leaves the linear regime makes them 10 to 22
-    in size, and steps of the usual length hardly move them."""
+    """Ours: the learning rate of depthwise weights relative to ``lr``. A start that leaves the linear regime makes these weights as
+    large as 10 to 22, and steps of the usual length hardly move them."""
 
 
 @dataclass(kw_only=True)
@@ -110,6 +115,7 @@ class Scheduler:
     NAMES: ClassVar[tuple[str, ...]] = ("CosineAnnealingLR",)
     type: str = "CosineAnnealingLR"
     eta_min: float = 0.0
+    """Learning rate at the end."""
 
 
 @dataclass(kw_only=True)
@@ -119,6 +125,7 @@ class Loss:
     NAMES: ClassVar[tuple[str, ...]] = tuple(LOSSES)
     type: str = "L1Loss"
     loss_weight: float = 1.0
+    """Factor of this loss in the sum of all."""
 
 
 @dataclass(kw_only=True)
@@ -126,9 +133,13 @@ class Start:
     """``train.start``, ours: how the values before each nonlinearity are rescaled once (see ``start.py``)."""
 
     enabled: bool = True
+    """False keeps the usual initial weights."""
     pre_activation_std: float = 2.0
+    """Standard deviation that the values before each nonlinearity are given, for variants that want no other."""
     residual_std: float = 0.3
+    """About the standard deviation that what each block adds is given."""
     detail_gain: float = 1.0
+    """First value of the network's ``detail_gain``."""
 
 
 @dataclass(kw_only=True)
@@ -136,11 +147,11 @@ class Span:
     """``train.span``, ours: what keeps the features within half precision (see ``span.py``)."""
 
     limit: float = 4096.0
-    """Largest absolute value that costs nothing."""
+    """Largest absolute value of a feature that adds nothing to the loss."""
     share: float = 0.1
-    """Norm of this loss's gradient, where it is not zero, relative to that of the others."""
+    """Norm of this loss's gradient relative to that of the other losses, where it is not zero."""
     every: int = 2
-    """Steps from one picture of noise to the next."""
+    """Number of steps from one harsh picture to the next."""
 
 
 @dataclass(kw_only=True)
@@ -148,17 +159,21 @@ class Train:
     """``train``."""
 
     total_iter: int
+    """Number of steps of the whole run."""
     ema_decay: float = 0.999
+    """Share of the averaged weights that is kept at each step."""
     grad_clip: float = 0.3
-    """Largest gradient norm; 0 for no limit. A few times the usual one, which ``log.jsonl`` has, is best: one batch far beyond it
-    shortens all steps of the next hundreds. The usual one depends on the losses: Huber's is a twentieth of L1's."""
+    """Largest gradient norm; 0 sets no limit. Best are a few times the usual norm, which is in ``log.jsonl``: a single batch far
+    beyond it shortens hundreds of the following steps. The usual norm depends on the losses: with the Huber loss it is a twentieth
+    of that with the L1 loss."""
     warmup_iter: int = 0
+    """Number of steps over which the learning rate rises from zero."""
     optim_g: Optimiser = field(default_factory=Optimiser)
     scheduler: Scheduler = field(default_factory=Scheduler)
     losses: list[Loss] = field(default_factory=lambda: [Loss()])
     start: Start = field(default_factory=Start)
     span: Span | None = None
-    """None for no such loss."""
+    """None adds no such loss."""
 
 
 @dataclass(kw_only=True)
@@ -166,7 +181,7 @@ class Validation:
     """``val``."""
 
     val_freq: int = 1000
-    """Steps between two measurements."""
+    """Number of steps between two measurements."""
 
 
 @dataclass(kw_only=True)
@@ -174,16 +189,19 @@ class Logger:
     """``logger``."""
 
     print_freq: int = 100
+    """Number of steps between two lines of the log."""
     save_checkpoint_seconds: float = 60.0
-    """Longest time whose work an interruption can lose."""
+    """Seconds between two saves, which is how much an interruption can lose."""
 
 
 @dataclass(kw_only=True)
 class TrainingConfig:
-    """The whole file."""
+    """The whole configuration."""
 
     name: str
+    """Name of the checkpoint, without its suffix."""
     scale: int
+    """Upscaling factor: 2, 3, 4 or 8."""
     network_g: NetworkOptions
     datasets: Datasets
     train: Train
@@ -191,8 +209,9 @@ class TrainingConfig:
     val: Validation = field(default_factory=Validation)
     logger: Logger = field(default_factory=Logger)
     manual_seed: int = 0
+    """Seed of all random numbers."""
     use_amp: bool = False
-    """bfloat16 autocast."""
+    """Whether the forward pass is in bfloat16 where PyTorch's autocast allows it."""
 
 
 def load_config(path: Path) -> TrainingConfig:
@@ -210,7 +229,7 @@ def load_config(path: Path) -> TrainingConfig:
 
 
 def _check_values(config: TrainingConfig) -> None:
-    """Refuse numbers that cannot be worked with."""
+    """Raise ParagonSR2Error for numbers that cannot be used."""
     train, data = config.train, config.datasets.train
     for key, value, least in (
         ("datasets.train.lq_size", data.lq_size, LEAST_PATCH),

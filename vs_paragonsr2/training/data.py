@@ -17,16 +17,17 @@ from .drawings import drawing, pattern
 from .shards import Tile, Tiles, find_shards
 
 STRETCH = (0.5, 2.5)
-"""Least and greatest gain of a channel about its mean."""
-STRETCH_SHIFT = 0.5
-"""The most that a channel is moved up or down."""
+"""Least and greatest factor by which a channel is stretched about its mean."""
 
-DRAWN_ROOM = 8
-"""Pixels by which a drawing is larger than a patch, whose place in it is any."""
+STRETCH_SHIFT = 0.5
+"""The most that a channel is moved up or down, on the scale of 0..1."""
+
+DRAWN_MARGIN = 8
+"""How much larger than a low-resolution patch a drawing is, in pixels. The patch is cut out anywhere."""
 
 
 class Batch(NamedTuple):
-    """Patches of both resolutions, uint8."""
+    """Patches at both resolutions, uint8."""
 
     low: Tensor
     """(batch, 3, patch, patch)."""
@@ -35,9 +36,9 @@ class Batch(NamedTuple):
 
 
 class PatchSampler:
-    """Random aligned patches with flips and quarter turns. The same seed and step always give the same batch.
+    """Random patches at both resolutions, mirrored and turned. The same seed and step always give the same batch.
 
-    Where the options have a degradation, all patches but its share of clean ones come from degraded sequences.
+    Where the options have a degradation, all patches come from degraded sequences, except for its share of clean ones.
 
     Raises ParagonSR2Error as :class:`Tiles` does, and where there is no shard.
     """
@@ -64,7 +65,7 @@ class PatchSampler:
         if degraded:
             return self._cut(degraded, rng)
         if self.options.drawn_prob and rng.random() < self.options.drawn_prob:
-            high = drawing(self.scale * (self.options.lq_size + DRAWN_ROOM), rng)
+            high = drawing(self.scale * (self.options.lq_size + DRAWN_MARGIN), rng)
             return self._cut(Tile(reduce_bicubic(high, self.scale), high), rng)
         if self.options.pattern_prob and rng.random() < self.options.pattern_prob:
             return pattern(self.options.lq_size, self.scale, rng)
@@ -73,22 +74,22 @@ class PatchSampler:
         return Tile(self._oriented(patch.low, seed), self._oriented(patch.high, seed))
 
     def _cut(self, tile: Tile, rng: np.random.Generator) -> Tile:
-        """A random window of ``lq_size``."""
+        """A patch of ``lq_size`` from a random place."""
         p, s = self.options.lq_size, self.scale
         y, x = (int(rng.integers(side - p + 1)) for side in tile.low.shape[:2])
         return Tile(tile.low[y : y + p, x : x + p], tile.high[y * s : (y + p) * s, x * s : (x + p) * s])
 
     def _oriented(self, picture: Picture, number: int) -> Picture:
-        """One of eight orientations, as far as the options allow: a mirror image for odd numbers, and quarter turns."""
+        """The picture in one of eight orientations, as far as the options allow: odd numbers are mirrored, all are turned."""
         if self.options.use_rot:
             picture = np.rot90(picture, number // 2)
         return picture[:, ::-1] if self.options.use_hflip and number % 2 else picture
 
 
 def stretched(low: Tensor, high: Tensor, probability: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Both resolutions of a batch, float32, 0..1, with channels of some patches stretched and shifted, far beyond 0 and 1 too.
+    """Both resolutions of a batch, float32, with the channels of some patches stretched and shifted, even far beyond 0 and 1.
 
-    Video's YUV holds more than RGB's 0..1, and what a network has never seen it has no picture for.
+    The YUV of video holds more than the 0..1 of RGB, and a network makes nothing sensible of what it has never seen.
     """
     count = len(low)
     chosen = rng.random((count, 1, 1, 1)) < probability
@@ -100,7 +101,7 @@ def stretched(low: Tensor, high: Tensor, probability: float, rng: np.random.Gene
 
 
 class Ahead[T]:
-    """Values of a function of the step, made by a thread one step before they are asked for."""
+    """Values of a function of the step, which a thread computes one step before they are asked for."""
 
     def __init__(self, make: Callable[[int], T]) -> None:
         self._make = make
@@ -113,6 +114,6 @@ class Ahead[T]:
         return value
 
     def close(self) -> None:
-        """Wait for what is under way, and end the thread."""
+        """Wait for the value that is being computed, and end the thread."""
         self._thread.shutdown(cancel_futures=True)
         self._pending.clear()

@@ -8,39 +8,39 @@ from ..support.errors import ParagonSR2Error
 
 @dataclass(kw_only=True)
 class Codec:
-    """One entry of ``datasets.train.degradation.codecs``, by the name that FFmpeg's encoder has."""
+    """One entry of ``datasets.train.degradation.codecs``. ``type`` is the name of FFmpeg's encoder."""
 
     NAMES: ClassVar[tuple[str, ...]] = ("libx264", "mpeg2video", "mjpeg")
     type: str
     quality: list[float]
-    """Least and greatest: CRF for libx264 (0 to 51), quantiser for the others (2 to 31)."""
+    """Least and greatest CRF for libx264 (0 to 51), or quantiser for the others (2 to 31)."""
     weight: float = 1.0
-    """Share of the degraded sequences, relative to the other entries."""
+    """How many of the degraded sequences this entry is used for, relative to the other entries."""
 
 
 @dataclass(kw_only=True)
 class Degradation:
-    """``datasets.train.degradation``, ours: what compressed sources look like (see ``degradations.py``)."""
+    """``datasets.train.degradation``, ours: how sources are made to look compressed (see ``degradations.py``)."""
 
     codecs: list[Codec]
     clean_prob: float = 0.15
-    """Share of patches that are left as they are."""
+    """Share of patches that are left clean."""
     frames: int = 6
-    """Of a sequence, one of which is used."""
+    """Number of frames in a sequence, one of which is used."""
     frame_size: int = 96
-    """Side of a frame in low-resolution pixels; times ``scale``, it has to fit into the pictures, with room for motion."""
+    """Side of a frame in low-resolution pixels. Times ``scale``, it has to be smaller than the pictures, in which it moves."""
     resize_prob: float = 0.3
-    """Share of sequences that were resized before, by Lanczos."""
+    """Share of sequences that are resized by Lanczos first."""
     resize_range: list[float] = field(default_factory=lambda: [0.7, 1.5])
-    """Least and greatest size of the earlier picture, relative to the frame."""
+    """Least and greatest size to which they are resized first, relative to ``frame_size``."""
     pool_size: int = 384
-    """Samples from which batches draw."""
+    """Number of samples from which batches are drawn."""
     refresh: int = 2
-    """Samples that are made anew for each step."""
+    """Number of samples that are replaced at each step."""
 
 
 def check_degradation(options: Degradation, lq_size: int) -> None:
-    """Refuse numbers that cannot be worked with, for patches of ``lq_size`` pixels."""
+    """Raise ParagonSR2Error for numbers that cannot be used with patches of ``lq_size`` pixels."""
     place = "datasets.train.degradation"
     for key, value, right in (
         ("clean_prob", options.clean_prob, 0 <= options.clean_prob <= 1),
@@ -68,5 +68,5 @@ def check_degradation(options: Degradation, lq_size: int) -> None:
 
 
 def _is_span(values: list[float], least: float, most: float) -> bool:
-    """Whether the values are two, in their order, and inside."""
+    """Whether the values are two, in rising order, from ``least`` to ``most``."""
     return len(values) == 2 and least <= values[0] <= values[1] <= most

@@ -1,9 +1,8 @@
-"""Drawn pictures for the training data: stripes, shapes and letters of full contrast, which photographs hardly have, and patterns
-of single pixels, which no reduced picture has.
+"""Drawn pictures for the training data: stripes, shapes and letters of full contrast, and patterns of single pixels.
 
-A network that has seen photographs alone does not know what to do with them: products of features that are large together nowhere
-else leave the range that the layers behind them were trained for. Whole regions of zebras or captions go wrong, and of a
-chequered or dithered one nothing is left.
+Photographs hardly have the former, and no reduced picture has the latter. A network that has only seen photographs fails on them:
+products of features that are nowhere else large together leave the range that the layers behind them were trained for. Whole
+regions of zebras or captions go wrong, and nothing is left of a chequered or dithered region.
 """
 
 from collections.abc import Callable
@@ -16,13 +15,16 @@ from ..evaluation.metrics import Picture
 from .shards import Tile
 
 FINER = 2
-"""Drawn so much larger and reduced, for smooth edges."""
+"""How many times larger most drawings are made before they are reduced, which makes their edges smooth."""
+
 JAGGED_SHARE = 0.25
-"""Of drawings whose edges are left as they are."""
+"""Share of drawings that are not reduced, so that their edges stay jagged."""
+
 LETTERS = [chr(code) for code in range(33, 127)]
+"""The printable characters of ASCII."""
 
 LEAST_CONTRAST = 96
-"""Of a pattern's two colours, in codes: below, photographs have such too."""
+"""Least difference between the two colours of a pattern, in 8-bit codes. Photographs have patterns with less."""
 
 type Mask = NDArray[np.bool_]
 type Colour = tuple[int, int, int]
@@ -30,7 +32,7 @@ type Draw = Callable[[ImageDraw.ImageDraw, int, np.random.Generator], None]
 
 
 def drawing(side: int, rng: np.random.Generator) -> Picture:
-    """(side, side, 3), uint8, for any side. All chance is the generator's."""
+    """A random drawing (side, side, 3), uint8, for any side. All random numbers come from ``rng``."""
     finer = 1 if rng.random() < JAGGED_SHARE else FINER
     large = side * finer
     picture = Image.new("RGB", (large, large), _colour(rng))
@@ -41,7 +43,7 @@ def drawing(side: int, rng: np.random.Generator) -> Picture:
 
 
 def _colour(rng: np.random.Generator) -> Colour:
-    """Black, white, a grey or any."""
+    """Black, white, a grey or any colour."""
     kind = rng.random()
     if kind < 0.5:
         return (255, 255, 255) if kind < 0.25 else (0, 0, 0)
@@ -50,7 +52,7 @@ def _colour(rng: np.random.Generator) -> Colour:
 
 
 def _stripes(draw: ImageDraw.ImageDraw, side: int, rng: np.random.Generator) -> None:
-    """Parallel ones across the whole picture, straight or bent, from the finest to a few."""
+    """Draw parallel stripes across the whole picture, straight or bent, from very fine ones to a few wide ones."""
     period = float(np.exp(rng.uniform(np.log(3), np.log(max(4, side / 3)))))
     width, colour = max(1, round(period * rng.uniform(0.3, 0.7))), _colour(rng)
     along, bend = np.linspace(-side, 2 * side, 24), rng.uniform(0, 0.15) * side
@@ -89,10 +91,10 @@ SHAPES: list[Draw] = [_stripes, _polygon, _ellipse, _lines, _letters]
 
 
 def pattern(side: int, scale: int, rng: np.random.Generator) -> Tile:
-    """A pattern of single pixels in two colours, or with one of its own for each channel, (side, side, 3), uint8.
+    """A pattern of single pixels in two colours, or with a different pattern for each channel. ``low`` is (side, side, 3), uint8.
 
-    The large picture has a square for each pixel. At larger scales than 2 the squares' edges are as soft, seen in pixels of the
-    small picture, as bicubic makes those of 2.
+    The large picture has a square for each pixel. At scales above 2, the edges of the squares are as soft, measured in pixels of
+    the small picture, as bicubic makes the edges of squares at a scale of 2.
     """
     if rng.random() < 0.5:
         first, second = np.zeros(3, np.uint8), np.full(3, 255, np.uint8)
@@ -109,7 +111,7 @@ def pattern(side: int, scale: int, rng: np.random.Generator) -> Tile:
 
 
 def pixel_mask(side: int, rng: np.random.Generator) -> Mask:
-    """(side, side): a small tile repeated, as in chequers and lines of a pixel, or shades that are dithered or drawn by chance."""
+    """A mask (side, side): a small tile repeated, as in chequers and lines of one pixel, or shades as dither or as noise."""
     kind = int(rng.integers(4))
     if kind == 0:
         height, width = rng.choice((1, 2, 2, 3, 4), 2)
@@ -129,9 +131,9 @@ def pixel_mask(side: int, rng: np.random.Generator) -> Mask:
 
 
 def _bayer(side: int) -> NDArray[np.float64]:
-    """(side, side), a power of two: the thresholds of ordered dither, whose mean is 0 (B. E. Bayer, 1973).
+    """The thresholds of ordered dither (B. E. Bayer, 1973), (side, side), whose mean is 0. The side is a power of two.
 
-    With a side of 8, -63/128 to 63/128 in steps of 1/64.
+    With a side of 8, they go from -63/128 to 63/128 in steps of 1/64.
     """
     pattern = np.zeros((1, 1))
     while len(pattern) < side:

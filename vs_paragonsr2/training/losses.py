@@ -1,4 +1,7 @@
-"""Losses under the names that configurations have for them. All take (N, 3, H, W) of float32, 0..1, and give a scalar."""
+"""The losses, under the names that configurations have for them.
+
+Each takes the network's output and its target, both (N, 3, H, W), float32, nominally 0..1, and gives a scalar.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,19 +13,22 @@ from torch import Tensor
 from ..program.colour import Matrix, rgb_to_yuv
 
 HUBER_DELTA = 0.1
-"""Of 0..1."""
+"""The difference at which the Huber loss turns from a square to a straight line, on the scale of 0..1."""
 
 LUMA = rgb_to_yuv(Matrix.ST170_M)[0]
-"""Of R, G and B in the luma that figures are of."""
+"""Weights of R, G and B in luma, as PSNR is measured."""
+
 COLOUR_SHARE = 0.2
-"""Of all three channels' squared error in a loss of luma: what video shows of colour has half the resolution."""
+"""Share of the squared error of R, G and B in a loss of luma. It is small, since video has chroma at half the resolution."""
 
 PSNR_FLOOR = 1e-3
-"""The mean squared error, of 0..1, below which a picture counts less and less: 30 dB, so that flat patches do not lead."""
+"""The mean squared error of a PSNR of 30 dB. Below it, a picture counts less and less, so that flat patches do not dominate."""
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Of the five scales, the finest first (Wang, Simoncelli and Bovik, 2003)."""
+"""Weights of the five scales, the finest first (Wang, Simoncelli and Bovik, 2003)."""
+
 MS_SSIM_WINDOW = 11
+"""Side of the window that SSIM's means are taken in, in pixels."""
 
 
 def l1_loss(out: Tensor, target: Tensor) -> Tensor:
@@ -31,19 +37,19 @@ def l1_loss(out: Tensor, target: Tensor) -> Tensor:
 
 
 def mse_loss(out: Tensor, target: Tensor) -> Tensor:
-    """Mean squared difference: what PSNR is made of, for the last steps of a run that is judged by it."""
+    """Mean squared difference, from which PSNR is computed: for the last steps of a run that is judged by PSNR."""
     return (out - target).square().mean()
 
 
 def huber_loss(out: Tensor, target: Tensor) -> Tensor:
-    """Half the squared difference below ``HUBER_DELTA``, linear beyond: for data in which a few pixels are off by far."""
+    """Half the squared difference up to ``HUBER_DELTA``, linear beyond: for data in which a few pixels are far off."""
     return F.huber_loss(out, target, delta=HUBER_DELTA)
 
 
 def psnr_loss(out: Tensor, target: Tensor, colour: float = 1.0) -> Tensor:
-    """Mean over the pictures of log(1 + MSE / ``PSNR_FLOOR``): each counts by its PSNR, and none outweighs the rest by being hard.
+    """Mean of log(1 + MSE / ``PSNR_FLOOR``) over the pictures: each counts by its PSNR, so that a hard one does not dominate.
 
-    The MSE is ``colour`` parts that of the three channels, and luma's for the rest.
+    ``colour`` is the share of the three channels in the MSE; the rest is that of luma.
     """
     error = out - target
     squares = colour * error.square().mean((1, 2, 3))
@@ -54,11 +60,11 @@ def psnr_loss(out: Tensor, target: Tensor, colour: float = 1.0) -> Tensor:
 
 
 def msssim_loss(out: Tensor, target: Tensor) -> Tensor:
-    """1 - MS-SSIM, of as many of its five scales as leave room for the window, on at least 11 pixels a side.
+    """1 - MS-SSIM, over as many of its five scales as the pictures are large enough for. They have at least 11 pixels a side.
 
-    Each term x is taken as (x + 1) / 2: those of unlike pictures can be below zero, where the powers have no gradient.
+    Each term x enters as (x + 1) / 2, since for unlike pictures x can be below zero, where the powers have no gradient.
     """
-    # Imported where it is used: it is needed by few runs, and not small.
+    # Imported here, since it takes long and few runs need it.
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as msssim
 
     side = min(out.shape[-2:])

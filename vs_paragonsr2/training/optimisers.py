@@ -9,12 +9,12 @@ from .config import Optimiser
 
 
 def make_optimiser(options: Optimiser, network: nn.Module) -> torch.optim.Optimizer:
-    """An optimiser for the network's trained parameters, which are float32.
+    """An optimiser for those parameters of the network that are trained, which are float32.
 
-    Each parameter group has a ``factor``, by which the learning rate of a step is multiplied for it.
+    Each parameter group has a ``factor``, by which the step's learning rate is to be multiplied.
 
-    SOAP (Vyas et al. 2024, pytorch-optimizer's) is Adam in the eigenbasis of each weight's gradients, found anew every ten steps.
-    Stream's products, one block after another, make directions of very different slopes, which it evens out.
+    SOAP (Vyas et al. 2024, from pytorch-optimizer) is Adam in the eigenbasis of each weight's gradients, which is computed again
+    every ten steps. It evens out the very different slopes that products in one block after another cause.
     """
     depthwise = {id(m.weight) for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1}
     trained = [p for p in network.parameters() if p.requires_grad]
@@ -25,7 +25,7 @@ def make_optimiser(options: Optimiser, network: nn.Module) -> torch.optim.Optimi
     parameters = [group for group in groups if group["params"]]
     settings: dict[str, Any] = {"lr": options.lr, "betas": tuple(options.betas), "weight_decay": options.weight_decay}
     if options.type == "SOAP":
-        from pytorch_optimizer import SOAP  # here, since its import takes two seconds
+        from pytorch_optimizer import SOAP  # imported here, since it takes two seconds
 
         return SOAP(parameters, **settings)
     return getattr(torch.optim, options.type)(parameters, **settings, fused=True)

@@ -1,4 +1,4 @@
-"""From parsed YAML to dataclasses, by their annotations."""
+"""Turns parsed YAML into dataclasses, as their annotations say."""
 
 import dataclasses
 import types
@@ -10,7 +10,9 @@ from ..support.errors import ParagonSR2Error
 
 
 def build(kind: type[Any], value: object, place: str) -> Any:
-    """Turn a piece of parsed YAML into the dataclass, path, list or number that its annotation asks for.
+    """Turn a piece of parsed YAML into the dataclass, path, list or number that its annotation ``kind`` asks for.
+
+    ``place`` is where the piece lies in the file, as ``train.losses``; it is empty for the whole file.
 
     Raises ParagonSR2Error, naming the place, where a key is unknown, missing or of another type.
     """

@@ -7,7 +7,10 @@ from matplotlib.figure import Figure
 
 
 def plot_run(log: Path, picture: Path) -> None:
-    """Draw loss and, where it was measured, PSNR in dB over the steps of a ``log.jsonl`` as a PNG, whole or not at all."""
+    """Draw the loss and, where it was measured, the PSNR in dB over the steps of a ``log.jsonl``.
+
+    ``picture`` is a PNG, which is replaced only when the new one is complete.
+    """
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     measured = [entry for entry in entries if entry["psnr"] is not None]
     figure = Figure(figsize=(8, 4.5), layout="constrained")

@@ -1,4 +1,4 @@
-"""Tar shards of lossless pictures: an index of where each one lies, and a memory of bounded size for those read last."""
+"""Tar shards of lossless pictures: an index of where each picture lies, and a bounded memory for those that were read last."""
 
 import io
 import tarfile
@@ -16,7 +16,7 @@ from ..support.errors import ParagonSR2Error
 
 
 def find_shards(roots: list[Path]) -> list[Path]:
-    """The tar files among ``roots`` and in the folders among them, sorted. Raises ParagonSR2Error where one has none."""
+    """The tar files that ``roots`` are or contain, sorted. Raises ParagonSR2Error where one of them neither is nor contains one."""
     shards = []
     for root in roots:
         found = [root] if root.is_file() else list(root.glob("*.tar"))
@@ -31,11 +31,11 @@ class Tile(NamedTuple):
 
     low: Picture
     high: Picture
-    """``scale`` times as large."""
+    """The picture itself, ``scale`` times as large as ``low``."""
 
 
 class _Place(NamedTuple):
-    """Where the bytes of one picture lie."""
+    """Where the bytes of a picture lie."""
 
     shard: Path
     name: str
@@ -43,7 +43,7 @@ class _Place(NamedTuple):
     size: int
 
     def read(self) -> Image.Image:
-        """The picture, not decoded yet. Raises ParagonSR2Error where its bytes are none."""
+        """The picture, not decoded yet. Raises ParagonSR2Error where the bytes are not a picture."""
         with self.shard.open("rb") as file:
             file.seek(self.offset)
             data = file.read(self.size)
@@ -54,12 +54,12 @@ class _Place(NamedTuple):
 
 
 class Tiles:
-    """The pictures of some shards that have ``side`` pixels or more on each side, numbered in the shards' order.
+    """The pictures in the shards that have at least ``side`` pixels on each side, numbered in the order of the shards.
 
-    A picture is read and decoded when it is asked for. Those used last stay in memory, up to ``memory_bytes``; what is asked for is
-    the same however much that is. Sides are cropped to multiples of ``scale``.
+    A picture is read and decoded when it is asked for. Those used last stay in memory, up to ``memory_bytes``, which changes
+    nothing but the speed. Pictures are cropped to multiples of ``scale``.
 
-    Raises ParagonSR2Error where no picture is large enough, one is damaged, or a shard is no tar file.
+    Raises ParagonSR2Error where no picture is large enough, a picture is damaged, or a shard is not a tar file.
     """
 
     def __init__(self, shards: list[Path], *, scale: int, side: int, memory_bytes: int) -> None:
@@ -96,7 +96,7 @@ class Tiles:
 
 
 def _index(shard: Path, side: int) -> Iterator[_Place]:
-    """The places of the large enough pictures of one tar file; pictures are read, and not decoded."""
+    """The places of those pictures in a tar file that are large enough. Only their headers are decoded."""
     try:
         with tarfile.open(shard) as tar:
             members = [m for m in tar if m.isreg() and m.name.endswith(SUFFIXES)]

@@ -1,8 +1,8 @@
-"""How a run starts: fresh weights that leave the linear regime, or those of a trained network.
+"""How a run starts: from fresh weights that leave the linear regime, or from those of a trained network.
 
-As usually initialised, the values before each nonlinearity are so small that it is almost linear there; the gradient that
-would make them larger is tiny, and training stalls at what the best linear filter gives. So the values are measured once, block
-by block, and the convolution before each nonlinearity is rescaled to give them mean 0 and a chosen standard deviation.
+As usually initialised, the values before each nonlinearity are so small that it is almost linear there. The gradient that would
+make them larger is tiny, and training stalls at what the best linear filter gives. So the values are measured once, block by block,
+and the convolution before each nonlinearity is rescaled to give them the mean 0 and a chosen standard deviation.
 """
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ..checkpoints.network import Network
 from ..network import ParagonSR2
 from ..network.layers import LayerScale
-from ..network.stream.block import StreamBlock
 
 
 @torch.no_grad()
@@ -22,9 +21,9 @@ def leave_linear_regime(
 
     Args:
         pictures: a sample of the training data, (N, 3, H, W), 0..1.
-        pre_activation_std: wanted before each GELU; both halves of Stream's product get 1, where a product of two normal
-            values has its own variance 1.
-        residual_std: about what each block adds, which the convolution behind the nonlinearity is scaled by.
+        pre_activation_std: standard deviation wanted before each nonlinearity for which its block wants no other.
+        residual_std: about the standard deviation of what each block adds, for which the convolution behind the nonlinearity is
+            rescaled.
         detail_gain: new value of the network's ``detail_gain``.
     """
     features = network.conv_in(pictures)
@@ -32,12 +31,10 @@ def leave_linear_regime(
         for module in block.modules():
             if isinstance(module, LayerScale):
                 module.gamma.fill_(1.0)
-        if isinstance(block, StreamBlock):
-            before, after, std = block.gate, block.out, 1.0
-        else:
-            before, after, std = block.dw, block.conv2, pre_activation_std
-        _standardise(block, before, features, std)
-        after.weight.mul_(residual_std / std)
+        layers = block.nonlinearity
+        std = pre_activation_std if layers.std is None else layers.std
+        _standardise(layers.before, block.pre_activations(features), std)
+        layers.after.weight.mul_(residual_std / std)
         features = block(features)
     network.detail_gain.fill_(detail_gain)
 
@@ -46,10 +43,10 @@ def leave_linear_regime(
 def start_from(network: ParagonSR2, source: Network) -> None:
     """Take over the weights of a trained network, which may be of another scale.
 
-    The features before the pixel shuffle differ with the scale: each phase of the new grid takes the filters of the phase of the
-    old one that it lies in, so that what comes out of the shuffle is the old network's, enlarged by nearest neighbour.
+    The features before the pixel shuffle differ with the scale. Each phase of the new grid takes the filters of that phase of the
+    old grid in which it lies, so that what comes out of the shuffle is that of the old network, enlarged by nearest neighbour.
 
-    Raises ValueError where the two differ in more than scale and alpha.
+    Raises ValueError where the networks differ in more than scale and alpha.
     """
     for what in ("variant", "version"):
         old, new = getattr(source, what), getattr(network, what)
@@ -62,19 +59,15 @@ def start_from(network: ParagonSR2, source: Network) -> None:
 
 
 def _repeat_phases(filters: Tensor, old: int, new: int) -> Tensor:
-    """(F * old * old, ...) to (F * new * new, ...), in the order of channels that a pixel shuffle has."""
+    """(C * old * old, ...) to (C * new * new, ...), in the order of channels that a pixel shuffle has."""
     nearest = torch.arange(new, device=filters.device) * old // new
     phases = filters.unflatten(0, (-1, old, old))
     return phases[:, nearest][:, :, nearest].flatten(0, 2)
 
 
-def _standardise(block: nn.Module, convolution: nn.Conv2d, features: Tensor, std: float) -> None:
-    """Scale each output channel of the block's depthwise convolution to mean 0 and the standard deviation given."""
-    seen: list[Tensor] = []
-    hook = convolution.register_forward_hook(lambda module, args, out: seen.append(out))
-    block(features)
-    hook.remove()
-    spread, mean = torch.std_mean(seen[0], (0, 2, 3))
+def _standardise(convolution: nn.Conv2d, outputs: Tensor, std: float) -> None:
+    """Rescale each output channel of a convolution, given its outputs, to the mean 0 and this standard deviation."""
+    spread, mean = torch.std_mean(outputs, (0, 2, 3))
     gain = std / spread.clamp_min(1e-8)
     convolution.weight.mul_(gain.view(-1, 1, 1, 1))
     assert convolution.bias is not None

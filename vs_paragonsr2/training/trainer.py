@@ -1,4 +1,4 @@
-"""One training run: steps, averaged weights, validation, a log, and a state to resume from."""
+"""A training run: steps, averaged weights, validation, a log, and a state to resume from."""
 
 import json
 import math
@@ -37,10 +37,12 @@ class Progress:
 
     step: int
     loss: float
+    """Mean over the steps since the last log."""
     norm: float
-    """Median of the gradient's, before it was clipped: what ``grad_clip`` is to be a few times of."""
+    """Median norm of the gradient over these steps, before it was clipped. ``grad_clip`` should be a few times as large."""
     steps_per_second: float
     psnr: float | None
+    """Mean luma PSNR of the validation pictures in dB; None where it was not measured at this step."""
 
 
 def mean_psnr(network: Network, pairs: list[Pair], scale: int) -> float:
@@ -50,7 +52,10 @@ def mean_psnr(network: Network, pairs: list[Pair], scale: int) -> float:
 
 
 class Trainer:
-    """A run in the folder ``out``: ``log.jsonl`` and its ``plot.png``, ``state.pt`` to resume from, and the averaged weights."""
+    """A run in the folder ``out``, which holds ``log.jsonl``, its ``plot.png``, the averaged weights, and a state to resume from.
+
+    Raises ParagonSR2Error where the data or the weights to start from cannot be used, or the folder has another run.
+    """
 
     def __init__(self, config: TrainingConfig, out: Path, device: torch.device) -> None:
         self.config, self.out, self.device = config, out, device
@@ -72,7 +77,10 @@ class Trainer:
             self._load_state()
 
     def run(self, report: Callable[[Progress], None]) -> None:
-        """Train to ``total_iter``, from where the run stands, or until :meth:`stop`."""
+        """Train from where the run stands to ``total_iter``, or until :meth:`stop` is called.
+
+        Raises ParagonSR2Error where the loss or a weight is not finite any more.
+        """
         batches = Ahead(self.sampler.sample)
         try:
             self._run(batches, report)
@@ -80,7 +88,7 @@ class Trainer:
             batches.close()
 
     def stop(self) -> None:
-        """Have :meth:`run` save and return after the step that it is in. A signal handler or another thread may call this."""
+        """Make :meth:`run` save and return after the current step. A signal handler or another thread may call this."""
         self.stopping = True
 
     def _run(self, batches: Ahead[Batch], report: Callable[[Progress], None]) -> None:
@@ -115,7 +123,7 @@ class Trainer:
                 return
 
     def learning_rate(self, step: int) -> float:
-        """Warm-up from zero, then a cosine to ``eta_min``."""
+        """The learning rate at a step: it rises from zero in the warm-up, then falls along a cosine to ``eta_min``."""
         train = self.config.train
         if step < train.warmup_iter:
             return train.optim_g.lr * (step + 1) / train.warmup_iter
@@ -124,7 +132,7 @@ class Trainer:
         return floor + (train.optim_g.lr - floor) * (1 + math.cos(math.pi * done)) / 2
 
     def _on_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Low and high resolution of a batch, float32, 0..1 or stretched. The bytes travel while the device is still at work."""
+        """Low and high resolution of a batch in float32, 0..1 or stretched. They are copied while the device is still computing."""
         cuda = self.device.type == "cuda"
         low, high = ((x.pin_memory() if cuda else x).to(self.device, non_blocking=True) for x in batch)
         low, high = low.float() / 255, high.float() / 255
@@ -133,16 +141,16 @@ class Trainer:
         return low, high
 
     def _train_step(self, low: Tensor, high: Tensor) -> Tensor:
-        """The loss and the norm of its gradient, which stay on the device."""
+        """Do one step. Returns the loss and the norm of its gradient, (2,), which stay on the device."""
         train = self.config.train
         low, high = (x.contiguous(memory_format=torch.channels_last) for x in (low, high))
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(self.step) * group["factor"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.use_amp):
             out = self.forward(low).float()
-        # The outermost pixels have the network's zeros about them, which a filter never shows.
-        rim = self.config.scale
-        inner = [picture[..., rim:-rim, rim:-rim] for picture in (out, high)]
+        # The outermost pixels depend on the network's zero padding, which the filter never shows.
+        crop = self.config.scale
+        inner = [picture[..., crop:-crop, crop:-crop] for picture in (out, high)]
         losses = (entry.loss_weight * LOSSES[entry.type](*inner) for entry in train.losses)
         loss = sum(losses, low.new_zeros(()))
         self.optimiser.zero_grad(set_to_none=True)
@@ -151,7 +159,7 @@ class Trainer:
         self._add_span(norm.clamp_max(train.grad_clip or math.inf))
         self.optimiser.step()
         self.step += 1
-        # A short memory at first, so that the average does not drag the untrained weights along.
+        # The average forgets faster at first, so that it does not keep the untrained weights.
         keep = min(train.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for average, trained in zip(self.average.parameters(), self.network.parameters(), strict=True):
@@ -159,9 +167,9 @@ class Trainer:
         return torch.stack([loss.detach(), norm.detach()])
 
     def _add_span(self, norm: Tensor) -> None:
-        """Add the gradient of features that exceed the span, as a fixed share of the one that is there.
+        """Add the gradient of features beyond the limit, scaled to a fixed share of ``norm``, the norm of the gradient so far.
 
-        It is large and rare by nature; taken as it comes, the optimiser would measure all its steps by it.
+        By nature it is large and rare. Unscaled, it would determine the length of all steps of the optimiser.
         """
         span = self.config.train.span
         if span is None or self.step % span.every:
@@ -177,7 +185,7 @@ class Trainer:
                 parameter.grad.add_(gradient * (span.share * norm / own))
 
     def _start(self) -> None:
-        """Take over a trained network's weights, or have fresh ones leave the linear regime."""
+        """Take over the weights of a trained network, or make fresh ones leave the linear regime."""
         path, start = self.config.path.pretrain_network_g, self.config.train.start
         if path is not None:
             try:
@@ -208,9 +216,9 @@ class Trainer:
         }
 
     def _save(self) -> None:
-        """Write state and checkpoint, each whole or not at all.
+        """Write the state and the checkpoint. Each file is replaced only when the new one is complete.
 
-        Raises ParagonSR2Error, and leaves what was saved before, where a weight is not finite any more.
+        Where a weight is not finite any more, it raises ParagonSR2Error and leaves what was saved before.
         """
         if not all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
             raise ParagonSR2Error(
@@ -226,14 +234,14 @@ class Trainer:
         save_checkpoint(network, self.out / f"{self.config.name}.safetensors")
 
     def _load_state(self) -> None:
-        """Go on where ``state.pt`` stands; what the log says of later steps will be done again, and is dropped from it."""
+        """Go on from ``state.pt``. Later steps will be done again, so what the log says about them is dropped."""
         path = self.out / "state.pt"
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
             config = state["config"]
-        except Exception as error:  # a damaged archive fails in many ways inside the reader
+        except Exception as error:  # on a damaged archive, PyTorch raises errors of many kinds
             raise ParagonSR2Error(f"{path}: no state of a run ({type(error).__name__}); use another folder") from error
-        # The states of earlier versions lack keys whose defaults are what they had.
+        # States that were written before a key was added lack it. They had what is its default now.
         for part, current in self._fixed().items():
             earlier = config.get(part, current)
             if part == "datasets.train":
@@ -246,23 +254,23 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True) if self.log.exists() else []
-        # The last one may have been cut off by what ended the run.
+        # The last line is incomplete if the run was killed while it was written.
         whole = [line for line in lines if line.endswith("}\n")]
         rest = self.log.with_suffix(".part")
         rest.write_text("".join(line for line in whole if json.loads(line)["step"] <= self.step), encoding="utf-8")
         rest.replace(self.log)
 
     def _fixed(self) -> dict[str, Any]:
-        """What of the configuration a run has to keep to end as it would have without an interruption."""
+        """The part of the configuration that must not change if a run is to end as without an interruption."""
         config = asdict(self.config)
         data = config["datasets"]["train"]
-        # Where the pictures lie may change, and how many of them are kept in memory changes nothing.
+        # The pictures may have moved, and how many of them are kept in memory changes nothing.
         del data["dataroot_gt"], data["tile_memory_mib"]
         return {key: config[key] for key in ("scale", "manual_seed", "use_amp", "network_g", "train")} | {"datasets.train": data}
 
 
 def save_checkpoint(network: ParagonSR2, path: Path) -> None:
-    """Write a network as a ``.safetensors`` checkpoint with its metadata, whole or not at all."""
+    """Write a network and its metadata as a ``.safetensors`` checkpoint. The file is replaced only when the new one is complete."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     kwargs = {"upsampler_alpha": network.alpha}
     metadata = {"variant": network.variant, "scale": str(network.scale), "kwargs": json.dumps(kwargs)}

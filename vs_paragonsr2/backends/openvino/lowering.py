@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from openvino import opset15 as opset
 
 from ...program.colour import PlaneFormat
-from ...program.geometry import Geometry, Sides
-from ...program.graph import Program
+from ...program.geometry import Geometry
 from ...program.operations import (
     NO_MARGIN,
     Activation,
@@ -38,27 +37,27 @@ from .attention import constant, per_channel, rms_norm, window_attention
 from .gelu import coarse_gelu, number
 
 
-def lower(program: Program, geometry: Geometry, precision: str) -> ov.Model:
-    """A program as a model of OpenVINO's.
+def lower(geometry: Geometry, precision: str) -> ov.Model:
+    """The program of a geometry as a model of OpenVINO's.
 
-    The model takes the planes that a session is given, (1, 1, rows, columns) each with what the geometry says is about them: uint8;
+    The model takes the planes that a session is given, (1, 1, rows, columns) each, of the shapes that the geometry says: uint8;
     int16 with the bits of unsigned samples of 9 to 16 bits; floats. It gives each output of the program as cells with their samples
     last, (1, cells of the rows, cells of the columns, planes * rows * columns of a cell), as a convolution with its channels last
-    leaves them: to copy cells into a frame costs a host less than to shuffle pixels costs a runtime. What a band keeps for the next
-    one stays with the inference request.
+    leaves them: to copy cells into a frame costs a host less than to shuffle pixels costs a runtime. What a band keeps for the band
+    below stays with the inference request.
 
     With ``"f16"`` there is one output more: 0, or no number where a sample was not finite before it was rounded; afterwards nobody
-    can tell. (bf16 reaches as far as f32.)
+    can tell. (bf16 has the range of f32.)
 
     Raises:
         ParagonSR2Error: the program has an operation that is not lowered here.
     """
-    return _Lowering(program, geometry, precision).model()
+    return _Lowering(geometry, precision).model()
 
 
 class _Lowering:
-    def __init__(self, program: Program, geometry: Geometry, precision: str) -> None:
-        self.program, self.geometry, self.precision = program, geometry, precision
+    def __init__(self, geometry: Geometry, precision: str) -> None:
+        self.program, self.geometry, self.precision = geometry.program, geometry, precision
         self.parameters: list[ov.Node] = []
         self.planes: list[ov.Node] = []
         self.sinks: list[ov.Node] = []
@@ -79,22 +78,15 @@ class _Lowering:
 
     def _take_planes(self) -> None:
         """Parameters in the order in which a session is given planes, and their samples as float32."""
-        given, spec = self.geometry.given, self.program.spec
-        height, width = spec.source.height + given.top + given.bottom, spec.source.width + given.left + given.right
-        formats: dict[int, tuple[PlaneFormat, Sides]] = {}
-        for operation in self.program.inputs:
-            rows, columns = operation.ratios
-            formats |= dict.fromkeys(operation.indices, (operation.format, (height // rows, width // columns)))
-        for index in range(len(spec.inputs) * len(spec.source.shapes)):
-            fmt, shape = formats[index]
-            parameter = opset.parameter([1, 1, *shape], _seam_type(fmt))
+        for plane, shape in zip(self.program.spec.input_planes, self.geometry.input_shapes, strict=True):
+            parameter = opset.parameter([1, 1, *shape], _seam_type(plane.format))
             self.parameters.append(parameter)
-            self.planes.append(_widened(parameter, fmt))
+            self.planes.append(_widened(parameter, plane.format))
 
     def _value(self, operation: Operation) -> ov.Node:
         if isinstance(operation, Planes):
             planes = [self.planes[index] for index in operation.indices]
-            return _fitted(planes[0] if len(planes) == 1 else opset.concat(planes, 1), self.geometry.repeated(operation))
+            return _padded(planes[0] if len(planes) == 1 else opset.concat(planes, 1), self.geometry.padding(operation))
         if isinstance(operation, Keep):
             return self._kept(operation)
         sources = [_cut(self.values[source], self.geometry.cut(operation, source)) for source in operation.sources]
@@ -111,13 +103,12 @@ class _Lowering:
         return _STEPS[type(operation)](operation, *sources)
 
     def _kept(self, keep: Keep) -> ov.Node:
-        """The rows that the band above has left before those of this one, whose lowest ones are left in turn."""
-        rows, columns = self.geometry.kept(keep), self.geometry.size(keep, self.program.spec)[1]
+        """The rows that the band above has kept and then those of this one, of which the lowest ones are kept in turn."""
+        rows, (height, columns) = self.geometry.kept(keep), self.geometry.size(keep)
         name = f"kept{len(self.sinks)}"
         shape = [1, keep.channels, rows, columns]
         before = opset.read_value(opset.constant(np.zeros(shape, np.float32)), name, ov.Type.f32, ov.PartialShape(shape))
         whole = opset.concat([before, _cut(self.values[keep.source], self.geometry.cut(keep, keep.source))], 2)
-        height = self.geometry.size(keep, self.program.spec)[0]
         self.sinks.append(opset.assign(_slice(whole, 2, height - rows, height), name))
         return whole
 
@@ -159,21 +150,23 @@ def _slice(x: ov.Node, axis: int, start: int, stop: int) -> ov.Node:
 
 
 def _cut(x: ov.Node, cut: Margin) -> ov.Node:
-    """Leave out so many rows and columns of (1, C, H, W) on each side, where they are positive."""
+    """Cut so many rows and columns off each side of (1, C, H, W) where they are positive."""
     for axis, before, after in ((2, cut.top, cut.bottom), (3, cut.left, cut.right)):
         if before > 0 or after > 0:
             x = _slice(x, axis, max(before, 0), x.shape[axis] - max(after, 0))
     return x
 
 
-def _fitted(x: ov.Node, repeated: Margin) -> ov.Node:
-    """Repeat the edges so often on each side; leave samples out where it is negative."""
-    x = _cut(x, repeated.times(-1, -1))
-    top, left, bottom, right = (max(side, 0) for side in repeated)
+def _padded(x: ov.Node, padding: Margin) -> ov.Node:
+    """Repeat the edges of (1, C, H, W) so often on each side; where it is negative, cut samples off."""
+    x = _cut(x, padding.times(-1, -1))
+    top, left, bottom, right = (max(side, 0) for side in padding)
     return opset.pad(x, [0, 0, top, left], [0, 0, bottom, right], "edge") if top or left or bottom or right else x
 
 
-def _convolution(x: ov.Node, weight: NDArray[Any], groups: int, step: Sides, dilation: int, zeros: Margin = NO_MARGIN) -> ov.Node:
+def _convolution(
+    x: ov.Node, weight: NDArray[Any], groups: int, step: tuple[int, int], dilation: int, zeros: Margin = NO_MARGIN
+) -> ov.Node:
     places = ([zeros.top, zeros.left], [zeros.bottom, zeros.right], [dilation, dilation])
     if groups == 1:
         return opset.convolution(x, constant(weight), list(step), *places)

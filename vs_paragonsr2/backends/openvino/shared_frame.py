@@ -11,13 +11,15 @@ class _Part:
     """Neighbouring bands of one thread."""
 
     next: int
+    """The first band that is not begun."""
     end: int
+    """The band after the last one."""
     ahead: int
     """Bands that its thread is at or has to run before the next one."""
     done: Future[None] = field(default_factory=Future)
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         return self.end - self.next
 
 
@@ -52,10 +54,10 @@ class SharedFrame[Slot]:
         return part is not None
 
     def _give(self) -> _Part | None:
-        """The lower bands of the part with most left, as many as take as long, with those that prime, as what stays."""
+        """Split the part with the most bands remaining: its lower ones, priming included, take as long as those that stay."""
         with self._lock:
-            giver = max(self._parts, key=lambda part: part.left)
-            count = (giver.ahead + giver.left - self._priming) // 2
+            giver = max(self._parts, key=lambda part: part.remaining)
+            count = (giver.ahead + giver.remaining - self._priming) // 2
             if count < 1:
                 return None
             giver.end -= count
@@ -65,7 +67,7 @@ class SharedFrame[Slot]:
 
     def _take(self, part: _Part) -> int | None:
         with self._lock:
-            if not part.left:
+            if not part.remaining:
                 return None
             part.next += 1
             part.ahead = 1

@@ -1,163 +1,97 @@
-"""Programs in PyTorch, on CUDA devices: what runs at once, everywhere, and serves while faster engines are built.
+"""Programs in PyTorch, on NVIDIA cards: what runs at once, everywhere, and serves while TensorRT builds an engine."""
 
-On a CPU, which has to be asked for, it is the same without a recording.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
+import ctypes
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from math import lcm
-from typing import cast
+from importlib import import_module
 
-import torch
-from torch import Tensor
-
-from ...checkpoints.load import parts_of
-from ...program.colour import ClipSpec
-from ...program.fold import fold
-from ...program.graph import Program
-from ...program.parts import NetworkParts
-from ...program.tiling import tile_size, tile_spec, unit
-from ...support.errors import ParagonSR2Error
-from ..base import Request, check_scale
-from ..switch import SwitchingSession
-from ..tiles import Layout
-from .devices import CUDALane, is_lost, is_out_of_memory, lane_on, memory_errors, torch_devices
-from .devices import device_name as device_name
-from .lanes import Check, FrameLane, LanesSession, TileProgram, open_fitting, smaller_sizes, spread
-from .modules import ProgramModule, program_for
-
-PRECISIONS = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
+from ..base import AnySession, Backend, Request
+from ..options import Options, flag, option, positive, tile_sides
 
 
-def default_device() -> str:
-    """``"cuda"``; ``"cpu"`` is there to be asked for."""
-    return "cuda"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchOptions(Options):
+    """What sessions of PyTorch and TensorRT can be asked for."""
+
+    # Hardware
+    memory_limit: int | None = option("MiB of each CUDA device that a session may take", positive)
+    tile_size: tuple[int, int] | None = option("(width, height) of the source, or one number, computed at once at most", tile_sides)
+
+    # Compilation
+    torch_compile: bool = option("whether PyTorch's compiler is tried too, and taken where it is faster", flag, False)
 
 
-def default_streams(device: str) -> int:
-    """Four: to copy a frame on the host takes longer than to compute it on a fast card, so that one card wants several lanes."""
-    return 4
+def missing_cuda(device: str | None) -> str | None:
+    """What this machine lacks for CUDA, in words.
 
-
-def open_session(request: Request) -> SwitchingSession:
-    """Fold the network for one kind of clip and record it on the devices. Raises ParagonSR2Error for an absent device."""
-    devices = torch_devices(request.options)
-    precision = request.options.precision or ("f16" if devices[0].type == "cuda" else "f32")
-    return with_exact(open_lanes(request, devices, precision), request, devices)
-
-
-def with_exact(first: LanesSession, request: Request, devices: Sequence[torch.device]) -> SwitchingSession:
-    """A session whose place one in float32 takes if half precision fails."""
-    return SwitchingSession(first, len(first.lanes), lambda: open_lanes(request, devices, "f32"))
-
-
-def open_lanes(request: Request, devices: Sequence[torch.device], precision: str) -> LanesSession:
-    """The session in one precision, with tiles as large as the memory allows."""
-    options = request.options
-    dtype = dtype_of(precision)
-    network = parts_of(request.model.path, request.model.sha256, options.alpha)
-    check_scale(network.scale, request.spec)
-
-    def build(size: tuple[int, int]) -> LanesSession:
-        graph = ProgramModule(program_for(network, tile_spec(request.spec, size), dtype), dtype=dtype, padded=True)
-        layout = Layout(request.spec, size, graph.halo, alignment(graph.program))
-        notes: list[str] = []
-        with memory_errors():
-            form = fastest_form(graph, layout, devices[0], options.torch_compile, notes)
-            graphs = {device: form.on(graph, device) for device in devices}
-            programs = {device: form.program(graph) for device, graph in graphs.items()}
-
-        def make(device: torch.device) -> FrameLane:
-            return FrameLane(lane_on(device), layout, programs[device])
-
-        session = LanesSession(
-            layout,
-            make,
-            spread(devices, options.num_streams),
-            check=None if dtype is torch.float32 else finite_check(graphs),
-            memory_limit=options.memory_limit,
-        )
-        session.notes.extend(notes)
-        return session
-
-    return open_fitting(sizes_of(request.spec, network, options.tile_size), build, options.memory_limit)
-
-
-def dtype_of(precision: str) -> torch.dtype:
-    """Of the learned path. Raises ParagonSR2Error for another word than those of PRECISIONS."""
-    if precision not in PRECISIONS:
-        raise ParagonSR2Error(f"precision is {precision!r}: expected one of {', '.join(map(repr, PRECISIONS))}, or None to choose")
-    return PRECISIONS[precision]
-
-
-def sizes_of(spec: ClipSpec, network: NetworkParts, most: tuple[int, int] = (0, 0)) -> Iterator[tuple[int, int]]:
-    """(rows, columns) of tiles to try: those that :func:`tile_size` finds for the most, then less and less."""
-    align = alignment(fold(network, spec))
-    return smaller_sizes(tile_size(spec, most, align), align)
-
-
-def alignment(program: Program) -> tuple[int, int]:
-    """(rows, columns) of which the places of tiles are multiples: attention windows of a tile are windows of the picture.
-
-    They are approximate all the same: through windows that are shifted and channel attention an output of Photo or Pro sees the
-    whole picture. Measured by ``scripts/tile_loss.py``, random weights, tiles of 96x96 of 192x192: luma PSNR 69 dB from the whole
-    for Photo, 48 dB for Pro.
+    PyTorch, which takes a second to import, is not asked where NVIDIA's driver is not installed.
     """
-    rows, columns = unit(program.spec)
-    return lcm(rows, *program.windows), lcm(columns, *program.windows)
+    if device is not None and device.lower() == "cpu":
+        return None
+    try:
+        ctypes.CDLL("nvcuda" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return "there is no CUDA device"
+    try:
+        import torch
+    except ImportError as error:
+        hint = "pip install 'vs_paragonsr2[cuda]' brings PyTorch"
+        return f"there is an NVIDIA driver, but PyTorch cannot be imported ({error}); {hint}"
+    return None if torch.cuda.is_available() else "there is no CUDA device"
 
 
-def finite_check(graphs: Mapping[torch.device, ProgramModule]) -> Check:
-    """Whether a tile's samples are finite before they are rounded: afterwards nobody can tell what overflowed."""
+class TorchBackend(Backend[TorchOptions]):
+    """PyTorch on CUDA devices. On a CPU, which has to be asked for, it is the same without a recording."""
 
-    def check(planes: Sequence[Tensor]) -> bool:
-        graph = graphs[planes[0].device]
-        sums = graph.groups(graph.samples(planes), rounds=False)
-        return all(bool(samples.isfinite().all()) for samples in sums)
+    name = "torch"
+    title = "PyTorch"
+    preference = 30
+    devices = ("cuda", "cpu")
+    chosen_devices = ("cuda",)
+    several_devices = True
+    precisions = ("f16", "bf16", "f32")
+    options_type = TorchOptions
+    defaults = {  # noqa: RUF012
+        "device": "`cuda`",
+        "num_streams": "4",
+        "precision": "f16 on `cuda`, f32 where that overflows and on `cpu`",
+        "tile_size": "the whole picture where it fits",
+    }
+    packages = ("torch",)
 
-    return check
+    def missing(self, device: str | None) -> str | None:
+        return missing_cuda(device)
+
+    def import_runtime(self) -> None:
+        import_module(".session", __package__)
+
+    def import_hint(self, error: ImportError) -> str:
+        return "pip install 'vs_paragonsr2[cuda]' brings PyTorch" if error.name == "torch" else ""
+
+    def default_streams(self, device: str) -> int:
+        """Four: copying a frame on the host takes longer than computing it on a fast card, so that one card wants several lanes."""
+        return 4
+
+    def device_name(self, options: TorchOptions) -> str:
+        from .devices import device_names
+
+        return device_names(options)
+
+    def list_devices(self) -> Iterator[str]:
+        lack = missing_cuda(None)
+        if lack is not None:
+            yield lack
+            return
+        import torch
+
+        for index in range(torch.cuda.device_count()):
+            yield f"cuda {index}: {torch.cuda.get_device_name(index)}"
+
+    def open_session(self, request: Request[TorchOptions]) -> AnySession:
+        from .session import open_session
+
+        return open_session(request)
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How a graph is laid out and run; the picture is the same."""
-
-    channels_last: bool = False
-    compiled: bool = False
-
-    def on(self, graph: ProgramModule, device: torch.device) -> ProgramModule:
-        """A copy of the graph on a device."""
-        graph = deepcopy(graph)
-        # On the host, where it is done at once: lanes do not wait for what is under way on the device's own stream.
-        return (graph.to(memory_format=torch.channels_last) if self.channels_last else graph).to(device)
-
-    def program(self, graph: ProgramModule) -> TileProgram:
-        """What runs it."""
-        return cast(TileProgram, torch.compile(graph, dynamic=False)) if self.compiled else graph
-
-
-def fastest_form(graph: ProgramModule, layout: Layout, device: torch.device, tries_compiler: bool, notes: list[str]) -> Form:
-    """The form that takes a frame the least time on this very device. On a CPU, the plain one, untried.
-
-    PyTorch's compiler needs more than PyTorch brings, as a C compiler: where it fails, ``notes`` gets a line about it.
-    """
-    if device.type != "cuda":
-        return Form(compiled=tries_compiler)
-    forms = [Form(channels_last, compiled) for compiled in (False, tries_compiler) for channels_last in (False, True)]
-    times = {}
-    for form in dict.fromkeys(forms):
-        try:
-            times[form] = _milliseconds(form, graph, layout, device)
-        except Exception as error:
-            if not form.compiled or is_out_of_memory(error) or is_lost(error):
-                raise
-            first = next(iter(str(error).splitlines()), "")[:200]
-            notes.append(f"PyTorch's compiler is not taken: {type(error).__name__}: {first}")
-    return min(times, key=times.__getitem__)
-
-
-def _milliseconds(form: Form, graph: ProgramModule, layout: Layout, device: torch.device) -> float:
-    lane = CUDALane(device)
-    FrameLane(lane, layout, form.program(form.on(graph, device)))
-    return lane.milliseconds()
+BACKEND = TorchBackend()

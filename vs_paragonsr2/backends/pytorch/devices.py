@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from ...support.errors import ParagonSR2Error
-from ..base import Options
+from ..options import Options
 
 WARM_UPS = 3
-"""Runs before a recording: libraries choose their kernels in the first ones."""
+"""How often work runs before it is recorded: libraries choose their kernels in the first runs."""
 
 STREAMS = 32
-"""That PyTorch has for a device; whoever asks for more gets them again in turn."""
+"""The number of streams that PyTorch has for a device; whoever asks for more gets the same ones again in turn."""
 
 UNDISTURBED = threading.RLock()
 """Held by whoever records, and by whoever may synchronise a whole device, as Torch-TensorRT does when it builds an engine: a
@@ -37,28 +37,29 @@ _TURNS: "weakref.WeakValueDictionary[int, threading.Lock]" = weakref.WeakValueDi
 """A lock for each stream that a lane has."""
 
 
-def torch_devices(options: Options) -> list[torch.device]:
-    """The torch devices that the options name. Raises ParagonSR2Error where one is not there."""
-    kind = options.device.lower()
+def torch_devices(device: str, indices: tuple[int, ...] = (0,)) -> list[torch.device]:
+    """The devices of a kind, ``"cpu"`` or ``"cuda"``, by number. Raises ParagonSR2Error where one is not there."""
+    kind = device.lower()
     if kind == "cpu":
-        if options.device_index != (0,):
-            raise ParagonSR2Error(f"device_index is {_shown(options.device_index)}: there is one CPU, number 0")
+        if indices != (0,):
+            raise ParagonSR2Error(f"device_index is {_shown(indices)}: there is one CPU, number 0")
         return [torch.device("cpu")]
     if kind != "cuda":
-        raise ParagonSR2Error(f"device is {options.device!r}: backend {options.backend!r} has 'cpu' and 'cuda'")
+        raise ParagonSR2Error(f"device is {device!r}: PyTorch has 'cpu' and 'cuda' here")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    for index in options.device_index:
+    for index in indices:
         if index >= count:
             raise ParagonSR2Error(
                 f"device is 'cuda' and device_index {index}, but PyTorch finds {count} CUDA devices here"
                 + (", counted from 0" if count else "; device='cpu' works everywhere")
             )
-    return [torch.device("cuda", index) for index in options.device_index]
+    return [torch.device("cuda", index) for index in indices]
 
 
-def device_name(options: Options) -> str:
-    """What the makers call the devices, as cards' models. Raises ParagonSR2Error for an absent one."""
-    return ", ".join(torch.cuda.get_device_name(d) if d.type == "cuda" else platform.machine() for d in torch_devices(options))
+def device_names(options: Options) -> str:
+    """What the makers call the devices of settled options, as cards' models. Raises ParagonSR2Error for an absent one."""
+    devices = torch_devices(options.device or "cpu", options.device_index)
+    return ", ".join(torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine() for device in devices)
 
 
 def _shown(indices: tuple[int, ...]) -> str:
@@ -83,7 +84,7 @@ class Lane(Protocol):
         ...
 
     def wait(self) -> None:
-        """Until what was launched is done, with Python's lock released."""
+        """Wait until what was launched is done, with Python's lock released."""
         ...
 
     def now[T](self, work: Callable[[], T]) -> T:
@@ -91,12 +92,12 @@ class Lane(Protocol):
         ...
 
     def milliseconds(self, runs: int = 10) -> float:
-        """Of the device for one launch: the mean of some in a row."""
+        """The time that the device takes for a launch, in milliseconds: the mean of ``runs`` in a row."""
         ...
 
 
 class CPULane:
-    """The same on the CPU, where work is done by whoever launches it."""
+    """A lane on the CPU, where whoever launches the work does it."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -209,7 +210,7 @@ def lane_on(device: torch.device) -> Lane:
 
 
 def used_bytes(device: torch.device) -> int:
-    """Memory of a device that is taken, by whomever; 0 for the CPU."""
+    """The bytes of a device's memory that are taken, by whomever; 0 for the CPU."""
     if device.type != "cuda":
         return 0
     with _RECORDING:
@@ -255,7 +256,7 @@ def memory_errors() -> Iterator[None]:
 
 
 def driver_version() -> str:
-    """Of NVIDIA's driver, as ``"580.65.06"``; empty where nothing says it."""
+    """The version of NVIDIA's driver, as ``"580.65.06"``; "" where nothing says it."""
     try:
         nvml = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
         found = ctypes.create_string_buffer(96)

@@ -1,4 +1,4 @@
-"""Frames through lanes: planes up, tiles through a program, planes down, all recorded once for each lane."""
+"""Frames through lanes: planes up and padded, tiles through a program, planes down, all recorded once for each lane."""
 
 import math
 import sys
@@ -14,7 +14,7 @@ from ...support.errors import ParagonSR2Error
 from ..base import NonFiniteError, Plane, Session
 from ..tiles import Layout
 from .devices import DeviceMemoryError, Lane, give_back, is_lost, is_out_of_memory, memory_errors, used_bytes
-from .modules import input_formats, seam_dtype
+from .modules import seam_dtype
 
 CHECKED_FRAMES = 3
 """Frames of each lane whose numbers are looked at before they are rounded: a network that overflows half precision does so soon."""
@@ -24,26 +24,30 @@ type Check = Callable[[Sequence[Tensor]], bool]
 
 
 class TileProgram(Protocol):
-    """A tile's padded source planes on the device, (1, 1, height, width) in their seam dtypes, to the target's."""
+    """A tile's source planes with their margin on the device, (1, 1, rows, columns) in their seam dtypes, to the target's."""
 
     def __call__(self, *planes: Tensor) -> Sequence[Tensor]: ...
 
 
 class FrameLane:
-    """A lane with the memory of one frame in flight."""
+    """A lane with the memory of one frame in flight.
+
+    The planes go to the device as they come, and it is the device that pads them.
+    """
 
     def __init__(self, lane: Lane, layout: Layout, program: TileProgram) -> None:
         self.lane = lane
         self._layout = layout
         self._program = program
-        source = map(seam_dtype, input_formats(layout.spec))
-        target = seam_dtype(layout.spec.target)
+        spec = layout.spec
         # The host's part first: no memory of the host may be pinned while anything is recorded.
-        self._source_host = [
-            lane.host((1, 1, *shape), dtype).zero_() for shape, dtype in zip(layout.source_shapes, source, strict=True)
-        ]
-        self._target_host = [lane.host((1, 1, *shape), target) for shape in layout.spec.target.shapes]
+        self._source_host = [lane.host((1, 1, *plane.shape), seam_dtype(plane.format)).zero_() for plane in spec.input_planes]
+        self._target_host = [lane.host((1, 1, *shape), seam_dtype(spec.target)) for shape in spec.target.shapes]
         self._source = [torch.empty_like(plane, device=lane.device) for plane in self._source_host]
+        self._indices = [
+            (torch.from_numpy(rows)[:, None].to(lane.device), torch.from_numpy(columns).to(lane.device))
+            for rows, columns in layout.padding.indices()
+        ]
         self._target: list[Tensor] = []
         if len(layout.parts) > 1:
             self._target = [torch.empty_like(plane, device=lane.device) for plane in self._target_host]
@@ -76,8 +80,11 @@ class FrameLane:
         return self._target
 
     def _tiles(self) -> Iterable[list[Tensor]]:
+        """What each tile reads of the planes that have been uploaded, once these are padded."""
+        # A gather, because it is one kernel for samples of any dtype.
+        padded = [plane[:, :, rows, columns] for plane, (rows, columns) in zip(self._source, self._indices, strict=True)]
         for part in self._layout.parts:
-            yield [plane[:, :, rows, columns] for plane, (rows, columns) in zip(self._source, part.source, strict=True)]
+            yield [plane[:, :, rows, columns] for plane, (rows, columns) in zip(padded, part.source, strict=True)]
 
     def run(self, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
         """Compute a frame. The copies on the host go on while other lanes have the device."""
@@ -88,7 +95,8 @@ class FrameLane:
 
     def take_in(self, planes: Sequence[Plane]) -> None:
         """Copy a frame's planes to where the device fetches them."""
-        self._layout.surround(planes, self._sources)
+        for plane, samples in zip(planes, self._sources, strict=True):
+            samples[...] = plane
 
     def hand_out(self, out: Sequence[Plane]) -> None:
         """Copy the result that lies on the host into a frame's planes."""
@@ -201,8 +209,8 @@ def open_fitting[S: Session](  # type: ignore[type-arg]
     raise ParagonSR2Error(f"{what} even for the smallest tiles ({fault}); fewer num_streams take less")
 
 
-def spread(devices: Sequence[torch.device], num_streams: int) -> list[torch.device]:
-    """A device for each lane, in turn; every device gets one at least."""
+def lane_devices(devices: Sequence[torch.device], num_streams: int) -> list[torch.device]:
+    """The device of each lane, all devices in turn; every device gets one lane at least."""
     return [devices[lane % len(devices)] for lane in range(max(num_streams, len(devices)))]
 
 

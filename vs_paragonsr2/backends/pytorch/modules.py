@@ -7,10 +7,9 @@ from torch import Tensor, nn
 
 from ...program.colour import ClipSpec, PlaneFormat
 from ...program.fold import fold
-from ...program.geometry import halo, place
-from ...program.graph import Program
-from ...program.operations import Margin
+from ...program.geometry import place
 from ...program.parts import NetworkParts
+from ...program.program import Program
 from ...support.errors import ParagonSR2Error
 from .steps import PlanesStep, RoundStep, step_of
 
@@ -28,11 +27,10 @@ class ProgramModule(nn.Module):
         program: for whole pictures or tiles; not in bands.
         dtype: of features: float32, float16 or bfloat16. Samples, which decide the lower bits, are float32 always; with float64
             everything is float64.
-        padded: whether the planes that come have ``halo`` samples of their surroundings about them already (chroma in proportion).
-            Otherwise their edges are repeated in here.
+        padded: whether the planes come with the margin that the program needs. Otherwise their edges are repeated in here.
 
     Attributes:
-        halo: luma samples of the source that an output needs above and below, and to the left and the right.
+        geometry: how much is made of each value; ``geometry.input_shapes`` are the shapes of the planes that come.
 
     Raises:
         ParagonSR2Error: ``dtype`` is none of the above, or the program has an operation that only runtimes of bands have.
@@ -45,15 +43,14 @@ class ProgramModule(nn.Module):
         self.program = program
         self.spec = program.spec
         self.wide = torch.float64 if dtype is torch.float64 else torch.float32
-        self.halo = halo(program)
-        rows, columns = self.halo
-        geometry = place(program, given=Margin(rows, columns, rows, columns) if padded else None, pads=(True, True))
+        self.geometry = place(program, padded=padded, zero_padded=(True, True))
         number = {operation: index for index, operation in enumerate(program.operations)}
         self.sources = [[number[source] for source in operation.sources] for operation in program.operations]
         self.outputs = [number[output] for output in program.outputs]
         self.forgotten = _forgotten(self.sources, self.outputs)
-        steps = (step_of(operation, geometry, self.wide if operation.holds_samples else dtype) for operation in program.operations)
-        self.steps = nn.ModuleList(steps)
+        self.steps = nn.ModuleList(
+            step_of(operation, self.geometry, self.wide if operation.holds_samples else dtype) for operation in program.operations
+        )
         self.requires_grad_(False).eval()
 
     def forward(self, *planes: Tensor) -> tuple[Tensor, ...]:
@@ -62,7 +59,7 @@ class ProgramModule(nn.Module):
 
     def samples(self, planes: Sequence[Tensor]) -> list[Tensor]:
         """The planes that ``forward`` takes as numbers."""
-        return [widen(plane, fmt, self.wide) for plane, fmt in zip(planes, input_formats(self.spec), strict=True)]
+        return [widen(plane, group.format, self.wide) for plane, group in zip(planes, self.spec.input_planes, strict=True)]
 
     def groups(self, planes: Sequence[Tensor], *, rounds: bool = True) -> list[Tensor]:
         """From samples as numbers to the same of the target, those planes that have one size in one tensor: (1, planes, H, W) each.
@@ -92,11 +89,6 @@ def program_for(network: NetworkParts, spec: ClipSpec, dtype: torch.dtype) -> Pr
     coarse = dtype in (torch.float16, torch.bfloat16)
     unit = float(1 << (spec.target.bits - 8)) if coarse and not spec.target.is_float else 1.0
     return fold(network, spec, centred=coarse, detail_unit=unit)
-
-
-def input_formats(spec: ClipSpec) -> list[PlaneFormat]:
-    """The format of each plane that a session is given."""
-    return [fmt for fmt in spec.inputs for _ in fmt.shapes]
 
 
 def seam_dtype(fmt: PlaneFormat) -> torch.dtype:

@@ -15,16 +15,16 @@ from ...support.errors import ParagonSR2Error
 
 
 def _cut(x: Tensor, cut: Margin) -> Tensor:
-    """Leave out so many rows and columns of (1, C, H, W) on each side, where they are positive; nothing is done for nothing."""
+    """Cut so many rows and columns off each side of (1, C, H, W) where they are positive; without any, nothing is done."""
     top, left, bottom, right = (max(side, 0) for side in cut)
     if top or bottom:
         x = x[:, :, top : x.shape[2] - bottom]
     return x[..., left : x.shape[3] - right] if left or right else x
 
 
-def _repeat(x: Tensor, sides: Margin) -> Tensor:
-    """Repeat the edges of (1, C, H, W); written with what every runtime knows."""
-    top, left, bottom, right = (max(side, 0) for side in sides)
+def _padded(x: Tensor, padding: Margin) -> Tensor:
+    """Repeat the edges of (1, C, H, W) so often where it is positive; written with what every runtime knows."""
+    top, left, bottom, right = (max(side, 0) for side in padding)
     if top or bottom:
         x = torch.cat((x[:, :, :1].expand(-1, -1, top, -1), x, x[:, :, -1:].expand(-1, -1, bottom, -1)), 2)
     if left or right:
@@ -59,15 +59,15 @@ class Step(nn.Module):
 
 
 class PlanesStep(Step):
-    """The planes of an operation in one tensor, their edges repeated; it is given all of them."""
+    """The planes of an operation in one tensor, padded where the program pads; it takes those planes alone."""
 
     def __init__(self, operation: op.Planes, geometry: Geometry, dtype: torch.dtype) -> None:
         super().__init__(operation, geometry, dtype)
         self.indices = operation.indices
-        self.sides = geometry.repeated(operation)
+        self.padding = geometry.padding(operation)
 
     def forward(self, *planes: Tensor) -> Tensor:
-        return _cut(_repeat(torch.cat(planes, 1), self.sides), self.sides.times(-1, -1))
+        return _cut(_padded(torch.cat(planes, 1), self.padding), self.padding.times(-1, -1))
 
 
 class _Affine(Step):

@@ -1,121 +1,59 @@
-"""Programs as one TensorRT engine each, built by Torch-TensorRT and kept on disk.
+"""Programs as one TensorRT engine each, on NVIDIA cards. While an engine is built, PyTorch serves."""
 
-``torch-tensorrt`` and ``torch-tensorrt-rtx`` (TensorRT for RTX, the engine of consumer cards) are one Python package for two
-runtimes; whichever is installed is taken. While an engine is built, PyTorch serves (:mod:`.torch`).
-"""
+from collections.abc import Iterator
+from importlib import import_module
 
-from collections.abc import Sequence
-from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
-
-import torch
-
-from ...checkpoints.load import parts_of
-from ...program.tiling import tile_spec
-from ...support.cache import entry_path, keep, load_kept, load_or_make
-from ...support.errors import ParagonSR2Error
-from ..base import Request, check_scale
-from ..pytorch import alignment, dtype_of, finite_check, sizes_of, with_exact
-from ..pytorch import default_streams as default_streams
-from ..pytorch import open_session as open_pytorch
-from ..pytorch.devices import device_name as device_name
-from ..pytorch.devices import driver_version, lane_on, memory_errors, torch_devices
-from ..pytorch.lanes import FrameLane, LanesSession, open_fitting, spread
-from ..pytorch.modules import ProgramModule, program_for
-from ..switch import SwitchingSession
-from ..tiles import Layout
-from .engines import SETTINGS, Engine, EngineError, EngineGraph, Runtime, build_engine, installed_runtime
-
-if find_spec("torch_tensorrt") is None:
-    raise ImportError("torch_tensorrt is not installed; the extras 'tensorrt' and 'tensorrt-rtx' bring it")
+from ..base import AnySession, Backend, Request
+from ..pytorch import TorchOptions, missing_cuda
 
 
-def default_device() -> str:
-    """``"cuda"``, the only one."""
-    return "cuda"
+class TensorRTBackend(Backend[TorchOptions]):
+    """TensorRT, or TensorRT for RTX, through Torch-TensorRT: whichever of the two packages is installed is taken."""
+
+    name = "tensorrt"
+    title = "TensorRT"
+    preference = 40
+    devices = chosen_devices = ("cuda",)
+    several_devices = True
+    precisions = ("f16", "bf16", "f32")
+    options_type = TorchOptions
+    defaults = {  # noqa: RUF012
+        "device": "`cuda`",
+        "num_streams": "4",
+        "precision": "f16, f32 where that overflows",
+        "tile_size": "the whole picture where it fits",
+    }
+    packages = ("torch", "torch-tensorrt", "torch-tensorrt-rtx")
+    cache_kinds = ("engine", "kernels")
+
+    def missing(self, device: str | None) -> str | None:
+        return missing_cuda(device)
+
+    def import_runtime(self) -> None:
+        import_module(".session", __package__)
+
+    def import_hint(self, error: ImportError) -> str:
+        extras = " or ".join(f"pip install 'vs_paragonsr2[{extra}]'" for extra in ("tensorrt-rtx", "tensorrt"))
+        return f"{extras} brings PyTorch" if error.name == "torch" else ""
+
+    def default_streams(self, device: str) -> int:
+        """Four, as for PyTorch."""
+        return 4
+
+    def device_name(self, options: TorchOptions) -> str:
+        from ..pytorch.devices import device_names
+
+        return device_names(options)
+
+    def list_devices(self) -> Iterator[str]:
+        from ..pytorch import BACKEND as PYTORCH
+
+        yield from PYTORCH.list_devices()
+
+    def open_session(self, request: Request[TorchOptions]) -> AnySession:
+        from .session import open_session
+
+        return open_session(request)
 
 
-def open_session(request: Request) -> SwitchingSession:
-    """Take the engine from the disk, or let PyTorch serve until it is built. Raises ParagonSR2Error for an absent device."""
-    options = request.options
-    if options.device.lower() != "cuda":
-        raise ParagonSR2Error(f"device is {options.device!r}: backend 'tensorrt' has 'cuda'")
-    devices = torch_devices(options)
-    runtime = installed_runtime()
-    precision = options.precision or "f16"
-    dtype_of(precision)
-    build = partial(open_engines, request, devices, precision, runtime)
-    network = parts_of(request.model.path, request.model.sha256, options.alpha)
-    largest = next(sizes_of(request.spec, network, options.tile_size))
-    paths = [engine_path(request, largest, precision, runtime, device) for device in devices]
-    if options.wait or all(load_kept(path, bytes) is not None for path in paths):
-        session = with_exact(build(), request, devices)
-        session.notes.append(runtime.name)
-        return session
-    session = open_pytorch(request)
-    session.build_meanwhile(build, runtime.name)
-    return session
-
-
-def open_engines(request: Request, devices: Sequence[torch.device], precision: str, runtime: Runtime) -> LanesSession:
-    """The session with an engine on each device, from the disk or new, with tiles as large as the memory allows."""
-    options = request.options
-    network = parts_of(request.model.path, request.model.sha256, options.alpha)
-    check_scale(network.scale, request.spec)
-
-    def build(size: tuple[int, int]) -> LanesSession:
-        dtype = dtype_of(precision)
-        graph = ProgramModule(program_for(network, tile_spec(request.spec, size), dtype), dtype=dtype, padded=True)
-        layout = Layout(request.spec, size, graph.halo, alignment(graph.program))
-        graphs, engines = {}, {}
-        paths = {device: engine_path(request, size, precision, runtime, device) for device in devices}
-        with memory_errors():
-            for device, path in paths.items():
-                graphs[device] = EngineGraph(graph, device)
-                engines[device] = load_engine(path, graphs[device], runtime)
-
-        def make(device: torch.device) -> FrameLane:
-            return FrameLane(lane_on(device), layout, engines[device].program())
-
-        session = LanesSession(
-            layout,
-            make,
-            spread(devices, options.num_streams),
-            check=None if precision == "f32" else finite_check({device: graph.program_module for device, graph in graphs.items()}),
-            memory_limit=options.memory_limit,
-        )
-        for device, path in paths.items():
-            if (kernels := engines[device].new_kernels()) is not None:
-                keep(kernels_path(path), kernels)
-        return session
-
-    return open_fitting(sizes_of(request.spec, network, options.tile_size), build, options.memory_limit)
-
-
-def engine_path(request: Request, size: tuple[int, int], precision: str, runtime: Runtime, device: torch.device) -> Path:
-    """Where the engine for tiles of a size is kept: everything that decides what it is, or whether it runs, is in the name."""
-    card = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device), driver_version()
-    versions = torch.__version__, torch.version.cuda, runtime.package, runtime.package_version, runtime.version
-    what = request.model.sha256, request.options.alpha, tile_spec(request.spec, size), precision
-    return entry_path("engine", card, versions, sorted(SETTINGS.items()), what)
-
-
-def load_engine(path: Path, graph: EngineGraph, runtime: Runtime) -> Engine:
-    """The engine of an entry, which is made where it is missing or damaged, and made again where the runtime refuses it."""
-
-    def make() -> tuple[bytes, bytes]:
-        data = build_engine(graph)
-        return data, data
-
-    kernels = load_kept(kernels_path(path), bytes)
-    try:
-        return Engine(load_or_make(path, bytes, make), graph, runtime, kernels)
-    except EngineError:
-        path.unlink(missing_ok=True)
-    return Engine(load_or_make(path, bytes, make), graph, runtime, kernels)
-
-
-def kernels_path(path: Path) -> Path:
-    """Where the kernels are kept that were compiled for an engine's card."""
-    return entry_path("kernels", path.name)
+BACKEND = TensorRTBackend()

@@ -1,4 +1,4 @@
-"""Engines of TensorRT: from a graph to a file's bytes by Torch-TensorRT, and from those to a program on a card."""
+"""Engines of TensorRT: from a program to a file's bytes by Torch-TensorRT, and from those to a program on a card."""
 
 import logging
 import re
@@ -18,18 +18,17 @@ from torch import Tensor, nn
 from ...program.colour import PlaneFormat
 from ...support.errors import ParagonSR2Error
 from ..pytorch.devices import UNDISTURBED, DeviceMemoryError
-from ..pytorch.modules import ProgramModule, input_formats, narrow, seam_dtype, widen
-from ..tiles import padded_shapes
+from ..pytorch.modules import ProgramModule, narrow, seam_dtype, widen
 
 SETTINGS: dict[str, Any] = {
-    # Nothing is left to PyTorch, and every number has the type that the graph gives it: half in the body, single in the sums.
+    # Nothing is left to PyTorch, and every number has the type that the program gives it: half in the body, single in the sums.
     "require_full_compilation": True,
     "min_block_size": 1,
     "truncate_double": False,
     "disable_tf32": True,
     "immutable_weights": True,
 }
-"""Of Torch-TensorRT."""
+"""The settings that engines are built with, in Torch-TensorRT's names."""
 
 PACKAGES = {"torch-tensorrt-rtx": "tensorrt_rtx", "torch-tensorrt": "tensorrt"}
 """Distributions of Torch-TensorRT, and the runtime that each builds for."""
@@ -47,12 +46,12 @@ class Runtime:
     """Distribution of Torch-TensorRT."""
     package_version: str
     module: str
-    """Of the runtime."""
+    """The Python module of the runtime."""
     version: str
 
     @property
     def name(self) -> str:
-        """For users."""
+        """The runtime's name and versions, for users."""
         kind = "TensorRT for RTX" if self.module == "tensorrt_rtx" else "TensorRT"
         return f"{kind} {self.version} ({self.package} {self.package_version})"
 
@@ -73,26 +72,26 @@ def installed_runtime() -> Runtime:
     raise ParagonSR2Error(f"backend is 'tensorrt': expected {' or '.join(PACKAGES)} to be installed")
 
 
-class EngineGraph(nn.Module):
+class EngineModule(nn.Module):
     """A program between the casts that TensorRT does not know: it has no 16-bit integers, whose seams are float32 here.
 
     Args:
-        graph: of a padded tile; left as it is.
+        module: of a padded tile; left as it is.
         device: where it is to run.
     """
 
-    def __init__(self, graph: ProgramModule, device: torch.device) -> None:
+    def __init__(self, module: ProgramModule, device: torch.device) -> None:
         super().__init__()
-        self.program_module = deepcopy(graph).to(device)
+        self.module = deepcopy(module).to(device)
         self.device = device
-        self.sources, self.target = input_formats(graph.spec), graph.spec.target
+        self.sources, self.target = [plane.format for plane in module.spec.input_planes], module.spec.target
 
     def forward(self, *planes: Tensor) -> tuple[Tensor, ...]:
         samples = [
-            plane if seam_dtype(fmt) is torch.int16 else widen(plane, fmt, self.program_module.wide)
+            plane if seam_dtype(fmt) is torch.int16 else widen(plane, fmt, self.module.wide)
             for plane, fmt in zip(planes, self.sources, strict=True)
         ]
-        found = [plane for group in self.program_module.groups(samples) for plane in group.split(1, 1)]
+        found = [plane for group in self.module.groups(samples) for plane in group.split(1, 1)]
         if seam_dtype(self.target) is torch.int16:
             return tuple(found)
         # One plane after the other: TensorRT does not split uint8.
@@ -108,8 +107,7 @@ class EngineGraph(nn.Module):
     @property
     def source_shapes(self) -> list[tuple[int, int]]:
         """Height and width of the planes that ``forward`` takes."""
-        graph = self.program_module
-        return [shape for fmt in graph.spec.inputs for shape in padded_shapes(fmt, graph.halo)]
+        return self.module.geometry.input_shapes
 
 
 def engine_dtype(fmt: PlaneFormat) -> torch.dtype:
@@ -118,31 +116,31 @@ def engine_dtype(fmt: PlaneFormat) -> torch.dtype:
     return torch.float32 if dtype is torch.int16 else dtype
 
 
-def build_engine(graph: EngineGraph) -> bytes:
-    """Compile the graph into one engine, for the card of its device.
+def build_engine(module: EngineModule) -> bytes:
+    """Compile the program into one engine, for the card of its device.
 
     Raises ParagonSR2Error where a part of it cannot be in the engine, or TensorRT makes none.
     """
     import torch_tensorrt
 
     register_cast()
-    on_card = torch.cuda.device(graph.device) if graph.device.type == "cuda" else nullcontext()
+    on_card = torch.cuda.device(module.device) if module.device.type == "cuda" else nullcontext()
     with UNDISTURBED, on_card, torch.no_grad(), _silence(), tempfile.TemporaryDirectory() as folder:
         try:
-            program = torch.export.export(graph, graph.example(), strict=False)
+            program = torch.export.export(module, module.example(), strict=False)
             # By default this is in a folder that all users share, and a truncated one ends every build. Another size of a clip
             # shares no timing, so that there is nothing in it to keep.
             settings = {**SETTINGS, "timing_cache_path": f"{folder}/timing"}
             return bytes(
                 torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine(
-                    program, arg_inputs=list(graph.example()), **settings
+                    program, arg_inputs=list(module.example()), **settings
                 )
             )
         except Exception as error:
             if "out of memory" in str(error).lower():
                 raise DeviceMemoryError(str(error).splitlines()[0]) from error
             first = next(iter(str(error).splitlines()), "")[:200]
-            raise ParagonSR2Error(f"Torch-TensorRT made no engine of the graph ({type(error).__name__}: {first})") from error
+            raise ParagonSR2Error(f"Torch-TensorRT made no engine of the program ({type(error).__name__}: {first})") from error
 
 
 @cache
@@ -163,7 +161,7 @@ def register_cast() -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Where something fails, Torch-TensorRT logs the whole graph; what matters is in the error."""
+    """Silence Torch-TensorRT, which logs a whole graph where something fails; what matters is in the error."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -180,23 +178,23 @@ class Engine:
 
     Args:
         data: the engine.
-        graph: that it was built of.
+        module: that it was built of.
         runtime: that it was built for.
         kernels: what :meth:`new_kernels` gave before, for the same engine and card.
 
     Raises:
-        EngineError: the runtime refuses it, or it is for other planes than the graph's.
+        EngineError: the runtime refuses it, or it is for other planes than the module's.
     """
 
-    def __init__(self, data: bytes, graph: EngineGraph, runtime: Runtime, kernels: bytes | None = None) -> None:
+    def __init__(self, data: bytes, module: EngineModule, runtime: Runtime, kernels: bytes | None = None) -> None:
         self._trt = import_module(runtime.module)
-        self.device = graph.device
-        self.sources, self.target = graph.sources, graph.target
+        self.device = module.device
+        self.sources, self.target = module.sources, module.target
         self._runtime = self._trt.Runtime(_logger(self._trt))
         self._config: Any = None
         self._kernels: Any = None
         self._are_new = False
-        with UNDISTURBED, torch.cuda.device(graph.device):
+        with UNDISTURBED, torch.cuda.device(module.device):
             self.engine = self._runtime.deserialize_cuda_engine(data)
             if self.engine is None:
                 raise EngineError(f"{runtime.name} does not take the engine")
@@ -210,21 +208,21 @@ class Engine:
         self.inputs = sorted((name for name in names if is_input[name]), key=_natural)
         self.outputs = sorted((name for name in names if not is_input[name]), key=_natural)
         found = [tuple(self.engine.get_tensor_shape(name)) for name in (*self.inputs, *self.outputs)]
-        shapes = [*graph.source_shapes, *self.target.shapes]
+        shapes = [*module.source_shapes, *self.target.shapes]
         if found != [(1, 1, *shape) for shape in shapes]:
             raise EngineError(f"the engine is for planes of {found}: expected {shapes}")
 
     def program(self) -> "EngineProgram":
-        """With an execution context of its own, so that it may run while others do."""
+        """A program with an execution context of its own, so that it may run while others do."""
         return EngineProgram(self, self._config)
 
     def new_kernels(self) -> bytes | None:
-        """What was compiled for the programs that have run; None where nothing was."""
+        """The kernels that were compiled for the programs that have run; None where none were."""
         return bytes(self._kernels.serialize()) if self._kernels is not None and self._are_new else None
 
 
 class EngineProgram:
-    """An engine's execution context as a lane's program. Above 8 bits, samples are widened and narrowed about the engine."""
+    """An engine's execution context as a lane's program. Above 8 bits, samples are widened before it and narrowed behind it."""
 
     def __init__(self, engine: Engine, config: Any) -> None:
         self._engine = engine
@@ -266,7 +264,7 @@ def aligned(plane: Tensor) -> Tensor:
 
 
 def _natural(name: str) -> list[int]:
-    """Names of tensors by the numbers in them."""
+    """The key by which tensors' names are sorted: the numbers in them."""
     return [int(number) for number in re.findall(r"\d+", name)]
 
 

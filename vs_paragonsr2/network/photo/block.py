@@ -1,33 +1,34 @@
 """Photo's block in PyTorch."""
 
-from typing import ClassVar
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import AttentionMode, LayerScale, RMSNorm, WindowAttention, depthwise
+from ..block import Block, Nonlinearity
+from ..layers import LayerScale, RMSNorm, WindowAttention, depthwise
+from ..variant import BlockOptions
 
 
-class PhotoBlock(nn.Module):
-    """Photo's block: a normalised inverted bottleneck, then window attention unless ``attention`` is None.
+class PhotoBlock(Block):
+    """A normalised inverted bottleneck, then window attention unless it is left out. Both share one LayerScale."""
 
-    Both steps share one LayerScale.
-    """
+    radius = 1
 
-    radius: ClassVar[int] = 1
-
-    def __init__(self, channels: int, window: int, shifted: bool, attention: AttentionMode | None) -> None:
+    def __init__(self, options: BlockOptions) -> None:
         super().__init__()
-        hidden = 2 * channels
+        channels, hidden = options.channels, 2 * options.channels
         self.norm = RMSNorm(channels)
         self.conv1 = nn.Conv2d(channels, hidden, 1)
         self.dw = depthwise(hidden)
         self.conv2 = nn.Conv2d(hidden, channels, 1)
         self.scale = LayerScale(channels)
         self.attn: WindowAttention | None = None
-        if attention is not None:
+        if options.attention is not None:
             self.attn_norm = RMSNorm(channels)
-            self.attn = WindowAttention(channels, window, shifted, attention)
+            self.attn = WindowAttention(channels, options.shifted, options.attention)
+
+    @property
+    def nonlinearity(self) -> Nonlinearity:
+        return Nonlinearity(before=self.dw, after=self.conv2, scale=self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.scale(self.conv2(F.gelu(self.dw(self.conv1(self.norm(x))))))

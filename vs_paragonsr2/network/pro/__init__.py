@@ -1,26 +1,33 @@
 """Pro: a normalised inverted bottleneck, channel attention, window attention and a dictionary of tokens."""
 
+from typing import TYPE_CHECKING
+
 from ...program.colour import Array
 from ...program.operations import ChannelAttention, Operation, Softmax, Sum
 from ..attention import WINDOW, attended, attention_shapes
 from ..folding import Shapes, Tensors, bottleneck, convolve, layer, layer_scale, normalised, rms_norm
-from ..variant import Variant
+from ..variant import BlockOptions, Variant
+
+if TYPE_CHECKING:
+    from .block import ProBlock
 
 REDUCTION = 16
-"""Channels for one of channel attention's hidden layer."""
+"""How many times fewer channels the hidden layer of channel attention has."""
 
 TOKENS = 64
+"""Number of tokens in the dictionary."""
 
 WIDTH = 16
-"""Channels of a query and of a key."""
+"""Number of channels of a query and of a key."""
 
 
-def _shapes(channels: int, attention: bool, with_layer_scale: bool) -> Shapes:
+def _shapes(options: BlockOptions) -> Shapes:
+    channels = options.channels
     hidden, reduced = 2 * channels, channels // REDUCTION
     found = rms_norm("norm1", channels) | layer("conv1", hidden, channels, 1, 1) | layer("dw", hidden, 1, 3, 3)
     found |= layer("conv2", channels, hidden, 1, 1) | layer_scale("scale1", channels) | layer_scale("scale2", channels)
     found |= layer("channel_attn.fc.0", reduced, channels, bias=False) | layer("channel_attn.fc.2", channels, reduced, bias=False)
-    if attention:
+    if options.attention:
         found |= rms_norm("norm3", channels) | attention_shapes("window_attn", channels) | layer_scale("scale3", channels)
     found |= rms_norm("norm4", channels) | {"token_ca.token_dict": (1, TOKENS, channels)} | layer_scale("scale4", channels)
     found |= layer("token_ca.q_proj", WIDTH, channels) | layer("token_ca.k_proj", WIDTH, channels)
@@ -42,7 +49,7 @@ def _fold(x: Operation, tensors: Tensors, shifted: bool) -> Operation:
 
 
 def _looked_up(x: Operation, tensors: Tensors) -> Operation:
-    """Attention from each pixel to the tokens: all but softmax is linear, and keys and values are the same for every pixel."""
+    """Attention from each pixel to the tokens. All but softmax is linear, and keys and values are the same for every pixel."""
     token = tensors["token_ca.token_dict"][0]
 
     def projected(name: str) -> tuple[Array, Array]:
@@ -57,6 +64,12 @@ def _looked_up(x: Operation, tensors: Tensors) -> Operation:
     return convolve(Softmax(sources=(scores,)), values[:, :, None, None], out_bias * gamma)
 
 
+def _block(options: BlockOptions) -> "ProBlock":
+    from .block import ProBlock
+
+    return ProBlock(options)
+
+
 VARIANT = Variant(
     name="pro",
     features=64,
@@ -69,4 +82,5 @@ VARIANT = Variant(
     recognises=lambda names: "token_ca.token_dict" in names,
     shapes=_shapes,
     fold=_fold,
+    block=_block,
 )

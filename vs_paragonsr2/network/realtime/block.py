@@ -1,25 +1,29 @@
 """Realtime's block in PyTorch."""
 
-from typing import ClassVar
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..block import Block, Nonlinearity
 from ..layers import LayerScale, depthwise
+from ..variant import BlockOptions
 
 
-class NanoBlock(nn.Module):
-    """Realtime's block: an inverted bottleneck. ``layer_scale`` is False for versions 9 and 10."""
+class NanoBlock(Block):
+    """An inverted bottleneck. Versions 9 and 10 have no LayerScale."""
 
-    radius: ClassVar[int] = 1
+    radius = 1
 
-    def __init__(self, channels: int, layer_scale: bool = True) -> None:
+    def __init__(self, options: BlockOptions) -> None:
         super().__init__()
-        hidden = 2 * channels
+        channels, hidden = options.channels, 2 * options.channels
         self.conv1 = nn.Conv2d(channels, hidden, 1)
         self.dw = depthwise(hidden)
         self.conv2 = nn.Conv2d(hidden, channels, 1)
-        self.scale: nn.Module = LayerScale(channels) if layer_scale else nn.Identity()
+        self.scale: LayerScale | nn.Identity = LayerScale(channels) if options.version == 11 else nn.Identity()
+
+    @property
+    def nonlinearity(self) -> Nonlinearity:
+        return Nonlinearity(before=self.dw, after=self.conv2, scale=self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.scale(self.conv2(F.gelu(self.dw(self.conv1(x)))))
