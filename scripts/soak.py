@@ -25,7 +25,9 @@ from soaking import ACTS
 
 def main() -> None:
     parser = Arguments(__doc__)
-    parser.add_argument("--minutes", type=rate, default=1.0, help="no act begins later (default: %(default)g)")
+    parser.add_argument(
+        "--minutes", type=rate, default=1.0, help="after so many no act begins, but each is played twice (default: %(default)g)"
+    )
     parser.add_argument("--plot", type=Path, metavar="PNG", help="plot resident memory over time")
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (default: %(default)s)")
     parser.add_argument("--acts", nargs="+", choices=ACTS, default=list(ACTS), metavar="ACT", help=f"of {', '.join(ACTS)}")

@@ -18,8 +18,8 @@ import vapoursynth as vs
 from conftest import CLIPS, golden, shared
 from route import clip_of, equal, noise, planes_at
 from test_openvino import RUN
+from test_refusals import refused
 from test_route import assert_same
-from test_upscale import refused
 
 from vs_paragonsr2 import load_network, upscale
 from vs_paragonsr2.backends.sessions import SESSIONS

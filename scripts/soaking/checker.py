@@ -9,7 +9,7 @@ import vapoursynth as vs
 from .films import Film, digest_of
 
 PATIENCE_S = 300
-"""Seconds after which a frame, or a process, counts as one that will never come to an end."""
+"""Seconds after which a frame that was asked for by ``get_frame_async`` counts as one that never comes."""
 
 MOST_FAULTS = 20
 """Faults that are kept in words; all are counted."""
@@ -37,12 +37,6 @@ class Checker:
         self._act = ""
         self._expected: dict[tuple[Film, int, int], str] = {}
         self._lock = Lock()
-
-    @property
-    def total(self) -> Counts:
-        """All acts together."""
-        every = self.counts.values()
-        return Counts(*(sum(getattr(counts, name) for counts in every) for name in ("times", "asked", "wrong", "late")))
 
     def begin(self, act: str) -> None:
         """What comes from now on belongs to this act."""

@@ -91,7 +91,7 @@ def keep(checker: Checker, film: Film, kill_after: int | None = None, limit: int
     """Run ``soaking.keeper`` on the cache of this process; with a limit, on a folder beside it where no entry fits into a file."""
     checker.prepare(film, 0, [0])
     folder = cache_folder() if limit is None else cache_folder().with_name("full")
-    command = [sys.executable, "-B", "-m", "soaking.keeper", str(KEPT if limit is None else 1), str(film.number)]
+    command = [sys.executable, "-B", "-P", "-m", "soaking.keeper", str(KEPT if limit is None else 1), str(film.number)]
     with _started(command, limit, folder) as process:
         assert process.stdout is not None
         line = b""

@@ -25,8 +25,8 @@ class Result:
     """Of each act."""
     faults: Sequence[str]
     """The first ones, in words."""
-    readings: Sequence[tuple[float, Reading]]
-    """At the start, in the middle and at the end: seconds since the beginning, and what the process took."""
+    readings: Sequence[Reading]
+    """At the start, in the middle and at the end."""
     samples: Sequence[tuple[float, float]]
     """Resident memory over time: seconds since the beginning, and MiB."""
 
@@ -37,7 +37,7 @@ class Result:
 
     def growth(self, name: str) -> float | None:
         """By how much one of ``GROWTH`` has grown; None where the system does not say what there is of it."""
-        start, middle, end = (getattr(reading, name) for _, reading in self.readings)
+        start, middle, end = (getattr(reading, name) for reading in self.readings)
         before = middle if name == "memory" else start
         return None if before is None else end - before
 
@@ -73,13 +73,11 @@ def frames_table(result: Result) -> Table:
 def resources_table(result: Result) -> Table:
     """What the process took at the start, in the middle and at the end, and the bound that holds for the end."""
     peak = max((mib for _, mib in result.samples), default=None)
-    caption = "At rest: no clip is open and no session is kept." + (
-        "" if peak is None else f" In between: {peak:,.0f} MiB at most."
-    )
+    caption = "At rest: no clip is open, no session is kept." + ("" if peak is None else f" In between: {peak:,.0f} MiB at most.")
     table = Table(*("at rest", "start", "middle", "end", "end at most", ""), title="Resources", caption=caption)
-    table.add_row("minutes", *(_cell(seconds / 60) for seconds, _ in result.readings), end_section=True)
+    table.add_row("minutes", *(_cell(reading.seconds / 60) for reading in result.readings), end_section=True)
     for name, growth in GROWTH.items():
-        values = [getattr(reading, name) for _, reading in result.readings]
+        values = [getattr(reading, name) for reading in result.readings]
         bound = None if values[0] is None else values[1 if name == "memory" else 0] + growth
         verdict = "" if bound is None else "beyond" if name in result.grown else "within"
         table.add_row("memory, MiB" if name == "memory" else name, *map(_cell, [*values, bound]), verdict)
@@ -99,7 +97,7 @@ def plot(result: Result, picture: Path) -> None:
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(*_columns([(seconds / 60, mib) for seconds, mib in result.samples]), linewidth=0.8, label="while it ran")
-    at_rest = [(seconds / 60, reading.memory) for seconds, reading in result.readings if reading.memory is not None]
+    at_rest = [(reading.seconds / 60, reading.memory) for reading in result.readings if reading.memory is not None]
     axes.plot(*_columns(at_rest), "o", label="at rest")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)

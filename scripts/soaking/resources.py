@@ -14,23 +14,30 @@ HAS_PROC = sys.platform == "linux"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the process takes at one moment. None stands for what the system does not say."""
+    """What the process took at one moment. None stands for what the system does not say."""
 
+    seconds: float
+    """Since the beginning."""
     memory: float | None
     """Resident memory in MiB."""
     descriptors: int | None
     threads: int | None
     files: int
-    """Files in the folder for temporary files and the cache."""
+    """Temporary files and those of the cache."""
 
 
-def reading(folder: Path) -> Reading:
-    """What the process takes now."""
-    files = sum(path.is_file() for path in folder.rglob("*"))
+def read(folder: Path, began: float) -> Reading:
+    """What the process takes now.
+
+    Args:
+        folder: where its temporary files and its cache are.
+        began: the moment of the beginning, by ``time.perf_counter``.
+    """
+    seconds, files = time.perf_counter() - began, sum(path.is_file() for path in folder.rglob("*"))
     if not HAS_PROC:
-        return Reading(None, None, None, files)
+        return Reading(seconds, None, None, None, files)
     descriptors, threads = (sum(1 for _ in Path("/proc/self", name).iterdir()) for name in ("fd", "task"))
-    return Reading(resident(), descriptors, threads, files)
+    return Reading(seconds, resident(), descriptors, threads, files)
 
 
 def resident() -> float:
