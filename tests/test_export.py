@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vs_paragonsr2 import ParagonSR2Error, load_network, shipped_models
 from vs_paragonsr2.backends.pytorch import onnx as exporter
-from vs_paragonsr2.backends.pytorch.modules import ProgramModule, seam_dtype
+from vs_paragonsr2.backends.pytorch.modules import ProgramModule, storage_dtype
 from vs_paragonsr2.backends.reference.session import padding
 from vs_paragonsr2.checkpoints.network import Network
 from vs_paragonsr2.cli import main
@@ -195,7 +195,7 @@ def test_vsmlrt_runs_it(name: str, graph: str, peer_plugin: Path, tmp_path: Path
 
 def graph_and_planes(name: str, bits: int) -> tuple[ProgramModule, list[Tensor]]:
     spec = make_spec(2, (22, 30), bits=bits)
-    dtype, generator = seam_dtype(spec.source), torch.Generator().manual_seed(0)
+    dtype, generator = storage_dtype(spec.source), torch.Generator().manual_seed(0)
     planes = [torch.randint(1 << bits, (1, 1, *shape), generator=generator).to(dtype) for shape in spec.source.shapes]
     return module_of(random_network(name, 2, blocks=2), spec), planes
 

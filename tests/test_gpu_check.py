@@ -11,7 +11,7 @@ import pytest
 import torch
 from benchmarks.card.check import times
 from benchmarks.card.device import Ceilings, device_times
-from benchmarks.card.plan import Fault, Timed, clip_spec, lanes_of, opened, plan_of
+from benchmarks.card.plan import Fault, Timed, clip_spec, opened, plan_of, session_of
 from benchmarks.count_operations import count
 
 from vs_paragonsr2.backends.pytorch.modules import ProgramModule, program_for
@@ -41,7 +41,7 @@ def test_it_goes_through_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_multiply_adds_and_bytes_are_those_of_the_program() -> None:
     """On a device that does a TFLOP and a GB a second: between those of the body without its surroundings, and a few times that."""
     spec, model = clip_spec((24, 32)), find_model("realtime", 2)
-    session = lanes_of(opened(plan_of("cpu", True), "torch", model, spec))
+    session = session_of(opened(plan_of("cpu", True), "torch", model, spec))
     what = Timed(model="realtime", source="32x24", way="torch")
     row = device_times(what, session, model, Ceilings(up=1.0, down=1.0, copy=1.0, half_tflops=1.0), naive_ms=None)
     network = load_network(model.path)

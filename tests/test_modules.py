@@ -20,7 +20,7 @@ from plain import (
     sums,
 )
 
-from vs_paragonsr2.backends.pytorch.modules import ProgramModule, narrow, seam_dtype, widen
+from vs_paragonsr2.backends.pytorch.modules import ProgramModule, narrow, storage_dtype, widen
 from vs_paragonsr2.backends.reference.session import ReferenceSession
 from vs_paragonsr2.checkpoints.network import Network, load_network
 from vs_paragonsr2.program.bands import in_bands
@@ -72,7 +72,7 @@ def tensors(planes: Planes) -> list[torch.Tensor]:
 @torch.inference_mode()
 def by_module(module: ProgramModule, planes: Planes) -> Planes:
     found = module(*tensors(planes))
-    assert all(plane.dtype is seam_dtype(module.spec.target) for plane in found)
+    assert all(plane.dtype is storage_dtype(module.spec.target) for plane in found)
     arrays = [plane[0, 0].numpy() for plane in found]
     return [array.view(np.uint16) if array.dtype == np.int16 else array for array in arrays]
 

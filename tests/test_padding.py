@@ -1,4 +1,4 @@
-"""Padded planes: the host and a device make the same ones, and a lane uploads no more than the planes as they come."""
+"""Padded planes: the host and a device make the same ones, and a slot uploads no more than the planes as they come."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vs_paragonsr2.backends.base import Plane
-from vs_paragonsr2.backends.pytorch.devices import CPULane
-from vs_paragonsr2.backends.pytorch.lanes import FrameLane
+from vs_paragonsr2.backends.pytorch.devices import CPUQueue
+from vs_paragonsr2.backends.pytorch.slots import FrameSlot
 from vs_paragonsr2.backends.switch import test_picture as picture_of
 from vs_paragonsr2.backends.tiles import Layout, Padding
 from vs_paragonsr2.program.colour import ClipSpec, ColourFamily
@@ -48,7 +48,7 @@ def test_a_lane_gives_what_its_program_makes_of_planes_padded_by_the_host(form: 
     module = module_of(random_network("realtime", 2, blocks=1), spec, padded=True)
     layout, planes = Layout(spec, spec.source.size, module.geometry.source_margin), picture_of(spec)
     out: list[Plane] = [np.zeros(shape, spec.target.dtype) for shape in spec.target.shapes]
-    FrameLane(CPULane(torch.device("cpu")), layout, module).run(planes, out)
+    FrameSlot(CPUQueue(torch.device("cpu")), layout, module).run(planes, out)
     padded = [np.zeros(shape, plane.dtype) for plane, shape in zip(planes, layout.padding.shapes, strict=True)]
     layout.padding.on_host(planes, padded)
     with torch.inference_mode():
@@ -62,8 +62,8 @@ def bits(plane: Plane) -> Plane:
     return plane.view(np.int16) if plane.dtype == np.uint16 else plane
 
 
-class RecordedLane(CPULane):
-    """A lane whose device has no samples, but knows by shape and dtype what it would be asked to do; nothing is run beforehand."""
+class RecordedQueue(CPUQueue):
+    """A queue whose device has no samples, but knows by shape and dtype what it would be asked to do; nothing is run beforehand."""
 
     def __init__(self) -> None:
         super().__init__(torch.device("meta"))
@@ -105,9 +105,9 @@ def test_a_frame_uploads_the_bytes_of_its_planes(spec: ClipSpec, size: tuple[int
     """In one tile or in several, the device pads. All else that it reads has been there since before the recording."""
     module = module_of(random_network("realtime", 2, blocks=1), tile_spec(spec, size), padded=True).to("meta")
     layout = Layout(spec, size, module.geometry.source_margin)
-    lane, planes = FrameLane(RecordedLane(), layout, module), picture_of(spec)
+    slot, planes = FrameSlot(RecordedQueue(), layout, module), picture_of(spec)
     out: list[Plane] = [np.zeros(shape, spec.target.dtype) for shape in spec.target.shapes]
     with BusTraffic() as traffic:
-        lane.run(planes, out)
+        slot.run(planes, out)
     assert traffic.up == sum(plane.nbytes for plane in planes)
     assert traffic.down == sum(plane.nbytes for plane in out)

@@ -1,4 +1,4 @@
-"""The PyTorch backend on CPU tensors: lanes, tiles and what goes wrong. Only the recording of CUDA graphs is left out here."""
+"""The PyTorch backend on CPU tensors: slots, tiles and what goes wrong. Only the recording of CUDA graphs is left out here."""
 
 import weakref
 from collections.abc import Callable
@@ -22,9 +22,9 @@ import vs_paragonsr2.backends.pytorch.session as pytorch_session
 from vs_paragonsr2 import ParagonSR2Error, backends, upscale
 from vs_paragonsr2.backends import Request, switch
 from vs_paragonsr2.backends.base import Plane, Session
-from vs_paragonsr2.backends.pytorch import TorchOptions, lanes
-from vs_paragonsr2.backends.pytorch.devices import CPULane, Lane, is_lost, is_out_of_memory
-from vs_paragonsr2.backends.pytorch.modules import ProgramModule, seam_dtype
+from vs_paragonsr2.backends.pytorch import TorchOptions, slots
+from vs_paragonsr2.backends.pytorch.devices import CPUQueue, Queue, is_lost, is_out_of_memory
+from vs_paragonsr2.backends.pytorch.modules import ProgramModule, storage_dtype
 from vs_paragonsr2.backends.sessions import SESSIONS
 from vs_paragonsr2.backends.tiles import Layout
 from vs_paragonsr2.checkpoints.models import find_model
@@ -74,10 +74,10 @@ def test_tiles_have_no_seams(spec: ClipSpec) -> None:
         graph = module_of(network, tile_spec(spec, size), padded=True)
         layout = Layout(spec, size, graph.geometry.source_margin)
 
-        def make(device: torch.device, layout: Layout = layout, graph: ProgramModule = graph) -> lanes.FrameLane:
-            return lanes.FrameLane(CPULane(device), layout, graph)
+        def make(device: torch.device, layout: Layout = layout, graph: ProgramModule = graph) -> slots.FrameSlot:
+            return slots.FrameSlot(CPUQueue(device), layout, graph)
 
-        results.append(result_of(lanes.LanesSession(layout, make, [CPU]), planes))
+        results.append(result_of(slots.TorchSession(layout, make, [CPU]), planes))
     for tiled in results[1:]:
         for a, b in zip(tiled, results[0], strict=True):
             off = np.abs(a.astype(int) - b.astype(int))
@@ -109,7 +109,7 @@ def test_tiles_that_were_asked_for_give_the_whole_picture(monkeypatch: pytest.Mo
     monkeypatch.setattr(pytorch_session, "Layout", SeenLayout)
     planes = switch.test_picture(SPEC)
     tiled, whole = (
-        result_of(pytorch_session.open_lanes(request(tile_size=most), [CPU], "f32"), planes) for most in ((17, 24), (0, 0))
+        result_of(pytorch_session.open_in_precision(request(tile_size=most), [CPU], "f32"), planes) for most in ((17, 24), (0, 0))
     )
     assert made == [(16, 20), (48, 40)]
     for a, b in zip(tiled, whole, strict=True):
@@ -124,8 +124,8 @@ def test_aligned_windows_lose_less() -> None:
     for rows, align in ((72, 16), (40, 16), (36, 2)):
         graph = module_of(network, tile_spec(spec, (rows, 24)), padded=True)
         layout = Layout(spec, (rows, 24), graph.geometry.source_margin, (align, align))
-        session = lanes.LanesSession(
-            layout, lambda d, layout=layout, graph=graph: lanes.FrameLane(CPULane(d), layout, graph), [CPU]
+        session = slots.TorchSession(
+            layout, lambda d, layout=layout, graph=graph: slots.FrameSlot(CPUQueue(d), layout, graph), [CPU]
         )  # type: ignore[misc]
         results.append(np.concatenate([plane.ravel() for plane in result_of(session, planes)]).astype(int))
     whole, aligned, astray = results
@@ -167,10 +167,10 @@ def test_nothing_in_a_graph_comes_from_the_host(name: str, bits: int) -> None:
     graph = module_of(random_network(name, 2, blocks=2), spec, torch.float16, padded=True).to("meta")
     shapes = graph.geometry.input_shapes
     with torch.no_grad(), HostTraffic():
-        graph(*(torch.empty(1, 1, *shape, dtype=seam_dtype(spec.source), device="meta") for shape in shapes))
+        graph(*(torch.empty(1, 1, *shape, dtype=storage_dtype(spec.source), device="meta") for shape in shapes))
 
 
-class FailingLane(CPULane):
+class FailingLane(CPUQueue):
     """A double of a device that fails on cue."""
 
     fault: Callable[[], Exception | None] = staticmethod(lambda: None)
@@ -187,12 +187,12 @@ def test_out_of_memory_makes_tiles_smaller(monkeypatch: pytest.MonkeyPatch) -> N
     whole = result_of(pytorch_session.open_session(request(spec)), planes)
     faults: list[Exception] = [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: out of memory\nhints")]
 
-    def lane_on(device: torch.device) -> Lane:
+    def queue_on(device: torch.device) -> Queue:
         if faults:
             raise faults.pop()
-        return CPULane(device)
+        return CPUQueue(device)
 
-    monkeypatch.setattr(pytorch_session, "lane_on", lane_on)
+    monkeypatch.setattr(pytorch_session, "queue_on", queue_on)
     session = pytorch_session.open_session(request(spec))
     (note,) = session.take_notes()
     assert note.startswith("tiles of 128x64, since larger ones do not fit into the device's memory")
@@ -204,24 +204,24 @@ def test_a_budget_of_memory_makes_tiles_smaller(monkeypatch: pytest.MonkeyPatch)
     """A double of a device that says how much of it is taken: as much as the samples of a session's tiles."""
     taken = 0
 
-    class Counting(lanes.FrameLane):
-        def __init__(self, lane: Lane, layout: Layout, program: lanes.TileProgram) -> None:
+    class Counting(slots.FrameSlot):
+        def __init__(self, queue: Queue, layout: Layout, program: slots.TileProgram) -> None:
             nonlocal taken
-            part = layout.parts[0].source[0]
+            part = layout.tiles[0].source[0]
             taken += (part[0].stop - part[0].start) * (part[1].stop - part[1].start) << 10
-            super().__init__(lane, layout, program)
+            super().__init__(queue, layout, program)
 
-    monkeypatch.setattr(pytorch_session, "FrameLane", Counting)
-    monkeypatch.setattr(lanes, "used_bytes", lambda device: taken)
+    monkeypatch.setattr(pytorch_session, "FrameSlot", Counting)
+    monkeypatch.setattr(slots, "used_bytes", lambda device: taken)
     session = pytorch_session.open_session(request(make_spec(2, (256, 128)), memory_limit=30))
-    assert len(session.current.layout.parts) == 2  # type: ignore[attr-defined]
+    assert len(session.current.layout.tiles) == 2  # type: ignore[attr-defined]
     assert 0 < session.device_bytes <= 30 << 20
     with pytest.raises(ParagonSR2Error, match="memory_limit is 3 MiB: too little even for the smallest tiles .*MiB were taken"):
         pytorch_session.open_session(request(make_spec(2, (256, 128)), memory_limit=3))
 
 
 def test_a_lost_device_is_an_error_and_no_frame_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pytorch_session, "lane_on", FailingLane)
+    monkeypatch.setattr(pytorch_session, "queue_on", FailingLane)
     session, planes = pytorch_session.open_session(request()), smooth_samples(SPEC.source)
     result_of(session, planes)
     calls = []
@@ -254,11 +254,11 @@ def test_what_half_precision_does_not_hold_is_computed_in_float32(monkeypatch: p
 def test_half_precision_is_looked_at_in_the_first_frames_only(monkeypatch: pytest.MonkeyPatch) -> None:
     session, planes = pytorch_session.open_session(request(precision="f16")), smooth_samples(SPEC.source)
     looked = []
-    monkeypatch.setattr(lanes.FrameLane, "passes", lambda self, check: looked.append(check([])) or True)
+    monkeypatch.setattr(slots.FrameSlot, "passes", lambda self, check: looked.append(check([])) or True)
     monkeypatch.setattr(session.current, "_check", lambda planes: True)
-    for _ in range(lanes.CHECKED_FRAMES + 4):
+    for _ in range(slots.CHECKED_FRAMES + 4):
         result_of(session, planes)
-    assert len(looked) == lanes.CHECKED_FRAMES
+    assert len(looked) == slots.CHECKED_FRAMES
 
 
 def test_frames_in_flight_do_not_mix() -> None:
@@ -270,30 +270,30 @@ def test_frames_in_flight_do_not_mix() -> None:
 
 
 def test_memory_is_given_back_once_nobody_has_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A double of a lane that, as on a card, keeps what it has recorded and not who asked for it."""
+    """A double of a queue that, as on a card, keeps what it has recorded and not who asked for it."""
 
-    class Forgetful(CPULane):
+    class Forgetful(CPUQueue):
         def record(self, work: Callable[[], None]) -> None:
             work()
 
-    monkeypatch.setattr(pytorch_session, "lane_on", Forgetful)
+    monkeypatch.setattr(pytorch_session, "queue_on", Forgetful)
     session = pytorch_session.open_session(request(num_streams=2))
-    held = [weakref.ref(lane) for lane in session.current.lanes]  # type: ignore[attr-defined]
+    held = [weakref.ref(slot) for slot in session.current.slots]  # type: ignore[attr-defined]
     left: list[int] = []
-    monkeypatch.setattr(lanes, "give_back", lambda: left.append(sum(lane() is not None for lane in held)))
+    monkeypatch.setattr(slots, "give_back", lambda: left.append(sum(slot() is not None for slot in held)))
     session.take_over(pytorch_session.open_session(request()).current, "another one")
     assert left == [0]
 
 
 def test_lanes_are_spread_over_devices() -> None:
     a, b = torch.device("cuda", 0), torch.device("cuda", 1)
-    assert lanes.lane_devices([a, b], 5) == [a, b, a, b, a]
-    assert lanes.lane_devices([a, b], 1) == [a, b]
+    assert slots.slot_devices([a, b], 5) == [a, b, a, b, a]
+    assert slots.slot_devices([a, b], 1) == [a, b]
 
 
 @pytest.mark.parametrize(("size", "step", "least"), [((1080, 1920), (2, 2), 64), ((16, 16), (2, 2), 64), ((90, 70), (16, 16), 16)])
 def test_smaller_tiles_end(size: tuple[int, int], step: tuple[int, int], least: int) -> None:
-    found = list(lanes.smaller_sizes(size, step, least))
+    found = list(slots.smaller_sizes(size, step, least))
     assert found[0] == size
     assert all(a[0] * a[1] > b[0] * b[1] for a, b in pairwise(found))
     assert all(side % unit == whole % unit for tile in found for side, unit, whole in zip(tile, step, size, strict=True))

@@ -19,7 +19,7 @@ from soaking.films import FILMS, SCALE, SIZES, Film
 from vs_paragonsr2.backends import Session
 from vs_paragonsr2.clip.frames import planes_of
 
-TINY = Film(SIZES + 1, 16, 12, vs.YUV420P8)
+TINY = Film(SIZES + 1, 16, 12, vs.GRAY8)
 
 START = """
 import sys

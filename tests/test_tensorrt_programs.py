@@ -1,4 +1,4 @@
-"""Engines as lanes' programs, on a stand-in for TensorRT that computes an engine's graph from and to the addresses it is given."""
+"""Engines as slots' programs, on a stand-in for TensorRT that computes an engine's graph from and to the addresses it is given."""
 
 import ctypes
 import sys
@@ -18,9 +18,9 @@ from torch import Tensor
 
 from vs_paragonsr2 import load_network
 from vs_paragonsr2.backends.base import Plane
-from vs_paragonsr2.backends.pytorch.devices import UNDISTURBED, CPULane
-from vs_paragonsr2.backends.pytorch.lanes import FrameLane, LanesSession
+from vs_paragonsr2.backends.pytorch.devices import UNDISTURBED, CPUQueue
 from vs_paragonsr2.backends.pytorch.modules import ProgramModule
+from vs_paragonsr2.backends.pytorch.slots import FrameSlot, TorchSession
 from vs_paragonsr2.backends.switch import test_picture as picture_of
 from vs_paragonsr2.backends.tensorrt import engines
 from vs_paragonsr2.backends.tensorrt.engines import Engine, EngineError, EngineModule, Runtime, build_engine, engine_dtype
@@ -133,7 +133,7 @@ def test_an_engine_is_given_its_planes_and_gives_its_own(
     engine = Engine(b"engine", engine_graph, RUNTIME)
     results = []
     for program in (engine.program(), graph):
-        session = LanesSession(layout, lambda device, program=program: FrameLane(CPULane(device), layout, program), [CPU])  # type: ignore[misc]
+        session = TorchSession(layout, lambda device, program=program: FrameSlot(CPUQueue(device), layout, program), [CPU])  # type: ignore[misc]
         out: list[Plane] = [np.empty(shape, spec.target.dtype) for shape in spec.target.shapes]
         session.run(picture_of(spec), out)
         results.append(out)

@@ -23,7 +23,7 @@ import vs_paragonsr2.backends.tensorrt.session as tensorrt_session
 from vs_paragonsr2 import ParagonSR2Error, upscale
 from vs_paragonsr2.backends import Request
 from vs_paragonsr2.backends.pytorch import TorchOptions
-from vs_paragonsr2.backends.pytorch.modules import narrow, seam_dtype, widen
+from vs_paragonsr2.backends.pytorch.modules import narrow, storage_dtype, widen
 from vs_paragonsr2.backends.sessions import SESSIONS
 from vs_paragonsr2.backends.switch import SwitchingSession
 from vs_paragonsr2.backends.tensorrt import engines
@@ -79,7 +79,7 @@ class DoubleEngine:
 def through_engine(graph: EngineModule, planes: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
     """The graph with the casts that are kept out of an engine."""
     planes = tuple(
-        widen(plane, fmt, torch.float32) if seam_dtype(fmt) is torch.int16 else plane
+        widen(plane, fmt, torch.float32) if storage_dtype(fmt) is torch.int16 else plane
         for plane, fmt in zip(planes, graph.sources, strict=True)
     )
     found = graph(*planes)
@@ -153,7 +153,7 @@ def test_an_engine_on_disk_serves_at_once(double: Double) -> None:
     double.ready.clear()
     served = tensorrt_session.open_session(request())  # and is not waited for where it is damaged
     assert "is being built" in next(served.take_notes())
-    assert [type(s.current).__name__ for s in (first, again)] == ["LanesSession"] * 2
+    assert [type(s.current).__name__ for s in (first, again)] == ["TorchSession"] * 2
     assert "TensorRT for RTX" in next(again.take_notes())
 
 

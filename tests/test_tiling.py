@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from plain import SUBSAMPLINGS, make_spec, module_of, random_network, random_samples, sums
 from torch import Tensor
 
-from vs_paragonsr2.backends.pytorch.lanes import smaller_sizes
 from vs_paragonsr2.backends.pytorch.modules import ProgramModule
+from vs_paragonsr2.backends.pytorch.slots import smaller_sizes
 from vs_paragonsr2.backends.reference.session import padding
 from vs_paragonsr2.backends.tiles import Layout
 from vs_paragonsr2.checkpoints.network import Network
@@ -34,7 +34,7 @@ def in_tiles(network: Network, spec: ClipSpec, planes: list[Tensor], most: tuple
     padded = [np.empty(shape, plane.numpy().dtype) for shape, plane in zip(layout.padding.shapes, planes, strict=True)]
     layout.padding.on_host([plane[0, 0].numpy() for plane in planes], padded)
     out = [torch.full((1, 1, *shape), torch.nan, dtype=dtype) for shape in spec.target.shapes]
-    for part in layout.parts:
+    for part in layout.tiles:
         tile = [torch.from_numpy(plane[slices])[None, None] for plane, slices in zip(padded, part.source, strict=True)]
         for whole, own, (rows, columns) in zip(out, sums(module, tile), part.target, strict=True):
             assert whole[:, :, rows, columns].shape == own.shape
@@ -200,7 +200,7 @@ def test_tiles_keep_chroma_whole(subsampling: str) -> None:
     """What is read and written of each plane is what is read and written of luma, by its ratios."""
     for scale in (2, 3):
         spec = make_spec(scale, (28, 52), subsampling=subsampling)
-        for part in Layout(spec, tile_size(spec, (9, 17)), Margin(8, 12, 4, 8)).parts:
+        for part in Layout(spec, tile_size(spec, (9, 17)), Margin(8, 12, 4, 8)).tiles:
             for fmt, (luma, *chroma) in ((spec.source, part.source), (spec.target, part.target)):
                 for plane in chroma:
                     for own, whole, ratio in zip(plane, luma, fmt.chroma_ratios, strict=True):

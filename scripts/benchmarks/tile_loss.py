@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 from vs_paragonsr2.backends.base import Plane
-from vs_paragonsr2.backends.pytorch.devices import lane_on
-from vs_paragonsr2.backends.pytorch.lanes import FrameLane, LanesSession
+from vs_paragonsr2.backends.pytorch.devices import queue_on
 from vs_paragonsr2.backends.pytorch.modules import ProgramModule
 from vs_paragonsr2.backends.pytorch.session import alignment, sizes_of
+from vs_paragonsr2.backends.pytorch.slots import FrameSlot, TorchSession
 from vs_paragonsr2.backends.tiles import Layout
 from vs_paragonsr2.checkpoints import load_checkpoint
 from vs_paragonsr2.evaluation.metrics import Picture, psnr_luma
@@ -89,9 +89,9 @@ def in_tiles(network: NetworkParts, picture: Picture) -> Iterator[tuple[str, Pic
         module = ProgramModule(fold(network, tile_spec(spec, size)), padded=True)
         layout = Layout(spec, size, module.geometry.source_margin, alignment(module.program))
 
-        def make(device: torch.device, layout: Layout = layout, module: ProgramModule = module) -> FrameLane:
-            return FrameLane(lane_on(device), layout, module)
+        def make(device: torch.device, layout: Layout = layout, module: ProgramModule = module) -> FrameSlot:
+            return FrameSlot(queue_on(device), layout, module)
 
         out: list[Plane] = [np.empty(shape, np.uint8) for shape in target.shapes]
-        LanesSession(layout, make, [CPU]).run(planes, out)
+        TorchSession(layout, make, [CPU]).run(planes, out)
         yield f"{size[1]}x{size[0]}", np.stack(out, 2)

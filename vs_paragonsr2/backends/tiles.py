@@ -17,7 +17,7 @@ type Slices = tuple[slice, slice]
 class Padding:
     """The planes that a session is given, each padded by repeating its edges.
 
-    Who pads is a backend's decision. The host does for OpenVINO, which computes in its memory (:meth:`on_host`). For the lanes of
+    Who pads is a backend's decision. The host does for OpenVINO, which computes in its memory (:meth:`on_host`). For the slots of
     PyTorch and TensorRT the device does: it gathers the padded planes from those that were uploaded (:meth:`indices`).
 
     Args:
@@ -76,7 +76,7 @@ def place_cells(cells: NDArray[np.generic], planes: Sequence[Plane]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Tile:
     """A tile."""
 
     source: Sequence[Slices]
@@ -96,7 +96,7 @@ class Layout:
 
     Attributes:
         padding: of the frame's planes, so far that the outermost tiles find their margin.
-        parts: the tiles, row by row.
+        tiles: the tiles, row by row.
     """
 
     def __init__(self, spec: ClipSpec, size: tuple[int, int], margin: Margin, align: tuple[int, int] = (1, 1)) -> None:
@@ -104,8 +104,8 @@ class Layout:
         self.size = size
         self.padding = Padding(spec, margin)
         read, written = margin.around(*size), (size[0] * spec.scale, size[1] * spec.scale)
-        self.parts = [
-            Part(
+        self.tiles = [
+            Tile(
                 [_slices((row, column), read, plane.ratios) for plane in spec.input_planes],
                 [_slices((row * spec.scale, column * spec.scale), written, plane.ratios) for plane in spec.target.planes],
             )

@@ -10,7 +10,7 @@ from vs_paragonsr2.checkpoints.models import Model
 from .correctness import Correctness, errors
 from .device import Card, Ceilings, card, ceilings, device_times
 from .frames import Naive, frame_rates, naive_way
-from .plan import NO_TIME, SECONDS, TIMED, Fault, Plan, Timed, clip_spec, fault_of, lanes_of, opened
+from .plan import NO_TIME, SECONDS, TIMED, Fault, Plan, Timed, clip_spec, fault_of, opened, session_of
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ def _session_times(plan: Plan, what: Timed, model: Model, limits: Ceilings, naiv
     """The rows of one backend."""
     width, height = map(int, what.source.split("x"))
     spec = clip_spec((height, width))
-    device = device_times(what, lanes_of(opened(plan, what.way, model, spec)), model, limits, naive.device_ms if naive else None)
+    device = device_times(what, session_of(opened(plan, what.way, model, spec)), model, limits, naive.device_ms if naive else None)
     yield "device", device
-    session = lanes_of(opened(plan, what.way, model, spec, max(plan.lanes)))
+    session = session_of(opened(plan, what.way, model, spec, max(plan.lanes)))
     for lanes in plan.lanes:
         if plan.is_late:
             yield "frames", Fault(**vars(what), lanes=lanes, fault=NO_TIME)
             continue
-        if len(session.layout.parts) > device.tiles:  # fewer lanes do with larger tiles
-            session = lanes_of(opened(plan, what.way, model, spec, lanes))
+        if len(session.layout.tiles) > device.tiles:  # fewer lanes do with larger tiles
+            session = session_of(opened(plan, what.way, model, spec, lanes))
         yield "frames", frame_rates(plan, what, session, lanes, device.device_ms, naive.fps if naive else None)

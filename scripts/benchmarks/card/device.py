@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from vs_paragonsr2.backends.pytorch.devices import Lane, driver_version, lane_on
-from vs_paragonsr2.backends.pytorch.lanes import LanesSession
+from vs_paragonsr2.backends.pytorch.devices import Queue, driver_version, queue_on
 from vs_paragonsr2.backends.pytorch.modules import program_for
+from vs_paragonsr2.backends.pytorch.slots import TorchSession
 from vs_paragonsr2.backends.switch import test_picture
 from vs_paragonsr2.checkpoints import load_checkpoint
 from vs_paragonsr2.checkpoints.models import Model
@@ -55,7 +55,7 @@ def ceilings(device: torch.device, quick: bool) -> Ceilings:
     """Measure them."""
     n, side = (1 << 20, 128) if quick else (1 << 28, 8192)
     a, b = (torch.empty(n, dtype=torch.uint8, device=device) for _ in range(2))
-    host = lane_on(device).host((n,), torch.uint8)
+    host = queue_on(device).host((n,), torch.uint8)
     x = torch.randn(side, side, device=device).half()
     return Ceilings(
         copy=2 * n / milliseconds(device, lambda: b.copy_(a)) / 1e6,
@@ -106,28 +106,28 @@ class DeviceTimes(Timed):
     """How many times faster it is than the naive way; None where that failed."""
 
 
-def device_times(what: Timed, session: LanesSession, model: Model, limits: Ceilings, naive_ms: float | None) -> DeviceTimes:
-    """Time the first lane of a session, next to what the naive way takes, in milliseconds."""
-    lane, spec, layout = session.lanes[0], session.spec, session.layout
-    lane.take_in(test_picture(spec))
+def device_times(what: Timed, session: TorchSession, model: Model, limits: Ceilings, naive_ms: float | None) -> DeviceTimes:
+    """Time the first slot of a session, next to what the naive way takes, in milliseconds."""
+    slot, spec, layout = session.slots[0], session.spec, session.layout
+    slot.take_in(test_picture(spec))
     results: list[torch.Tensor] = []
 
     def compute() -> None:
-        results[:] = lane.compute()
+        results[:] = slot.compute()
 
-    stages: dict[str, tuple[Lane, float]] = {}
-    for name, work in (("up", lane.upload), ("compute", compute), ("down", lambda: lane.download(results))):
-        queue = lane_on(lane.lane.device)
+    stages: dict[str, tuple[Queue, float]] = {}
+    for name, work in (("up", slot.upload), ("compute", compute), ("down", lambda: slot.download(results))):
+        queue = queue_on(slot.queue.device)
         queue.record(work)
         stages[name] = queue, queue.milliseconds(20)  # the queue keeps what its recording wrote
     up, compute_ms, down = (ms for _, ms in stages.values())
     program = program_for(load_checkpoint(model.path).parts, tile_spec(spec, layout.size), torch.float16)
-    (multiply_adds, bytes_moved), tiles = tile_cost(program), len(layout.parts)
+    (multiply_adds, bytes_moved), tiles = tile_cost(program), len(layout.tiles)
     up_bytes, down_bytes = (
         sum(math.prod(plane.shape) * plane.format.dtype.itemsize for plane in planes)
         for planes in (spec.input_planes, spec.target.planes)
     )
-    device_ms = lane.lane.milliseconds(20)
+    device_ms = slot.queue.milliseconds(20)
     return DeviceTimes(
         **vars(what),
         tiles=tiles,

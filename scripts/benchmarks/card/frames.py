@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 
-from vs_paragonsr2.backends.pytorch.lanes import LanesSession
+from vs_paragonsr2.backends.pytorch.slots import TorchSession
 from vs_paragonsr2.backends.switch import test_picture
 from vs_paragonsr2.checkpoints.models import Model
 from vs_paragonsr2.checkpoints.network import load_network
@@ -41,18 +41,18 @@ class FrameRates(Timed):
 
 
 def frame_rates(
-    plan: Plan, what: Timed, session: LanesSession, lanes: int, device_ms: float, naive_fps: float | None
+    plan: Plan, what: Timed, session: TorchSession, lanes: int, device_ms: float, naive_fps: float | None
 ) -> FrameRates:
     """Time some of a session's lanes, whose frames take about ``device_ms`` on the device, next to the naive way's."""
-    some, mib = iter(session.lanes), session.device_bytes / 2**20 * lanes / len(session.lanes)
-    session = LanesSession(session.layout, lambda device: next(some), [lane.lane.device for lane in session.lanes[:lanes]])
+    some, mib = iter(session.slots), session.device_bytes / 2**20 * lanes / len(session.slots)
+    session = TorchSession(session.layout, lambda device: next(some), [slot.queue.device for slot in session.slots[:lanes]])
     frames = max(2 * lanes, min(plan.frames, int(1500 / device_ms)))
-    planes, out, lane = test_picture(session.spec), blank(session.spec), session.lanes[0]
+    planes, out, slot = test_picture(session.spec), blank(session.spec), session.slots[0]
 
     def copy() -> None:
         for _ in range(5):
-            lane.take_in(planes)
-            lane.hand_out(out)
+            slot.take_in(planes)
+            slot.hand_out(out)
 
     host_ms = spent(copy).elapsed / 5 * 1000
     fps = frames_per_second(frames, session, lanes)
@@ -60,7 +60,7 @@ def frame_rates(
     return FrameRates(
         **vars(what),
         lanes=lanes,
-        tiles=len(session.layout.parts),
+        tiles=len(session.layout.tiles),
         mib=mib,
         host_ms=host_ms,
         fps=fps,
@@ -70,7 +70,7 @@ def frame_rates(
     )
 
 
-def frames_per_second(frames: int, session: LanesSession, threads: int) -> float:
+def frames_per_second(frames: int, session: TorchSession, threads: int) -> float:
     """As VapourSynth's threads ask for frames, into planes of their own."""
     planes, mine = test_picture(session.spec), threading.local()
 
@@ -86,7 +86,7 @@ def frames_per_second(frames: int, session: LanesSession, threads: int) -> float
         return frames / (time.perf_counter() - began)
 
 
-def filter_fps(frames: int, session: LanesSession, lanes: int) -> float:
+def filter_fps(frames: int, session: TorchSession, lanes: int) -> float:
     """Through VapourSynth and the filter's own lanes, from a clip that costs nothing."""
     import vapoursynth as vs
 

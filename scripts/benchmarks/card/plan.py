@@ -10,7 +10,7 @@ import torch
 
 from vs_paragonsr2.backends import Request, load_backend
 from vs_paragonsr2.backends.base import Plane
-from vs_paragonsr2.backends.pytorch.lanes import LanesSession
+from vs_paragonsr2.backends.pytorch.slots import TorchSession
 from vs_paragonsr2.backends.switch import SwitchingSession
 from vs_paragonsr2.checkpoints.models import Model, find_model
 from vs_paragonsr2.network import VARIANTS, ParagonSR2
@@ -111,9 +111,9 @@ def opened(
     return session
 
 
-def lanes_of(session: SwitchingSession) -> LanesSession:
+def session_of(session: SwitchingSession) -> TorchSession:
     """The session that serves."""
-    assert isinstance(session.current, LanesSession)
+    assert isinstance(session.current, TorchSession)
     return session.current
 
 

@@ -79,7 +79,7 @@ class _Lowering:
     def _take_planes(self) -> None:
         """Parameters in the order in which a session is given planes, and their samples as float32."""
         for plane, shape in zip(self.program.spec.input_planes, self.geometry.input_shapes, strict=True):
-            parameter = opset.parameter([1, 1, *shape], _seam_type(plane.format))
+            parameter = opset.parameter([1, 1, *shape], _storage_type(plane.format))
             self.parameters.append(parameter)
             self.planes.append(_widened(parameter, plane.format))
 
@@ -123,7 +123,7 @@ class _Lowering:
         self.flags.append(opset.reduce_sum(nothing, np.array([0, 1, 2, 3])))
 
 
-def _seam_type(fmt: PlaneFormat) -> ov.Type:
+def _storage_type(fmt: PlaneFormat) -> ov.Type:
     """What a model takes or gives for samples of a format."""
     if fmt.is_float:
         return ov.Type.f16 if fmt.bits == 16 else ov.Type.f32
@@ -142,7 +142,7 @@ def _narrowed(samples: ov.Node, fmt: PlaneFormat) -> ov.Node:
     """Rounded and clamped numbers as samples that lie in memory."""
     if not fmt.is_float and fmt.bits == 16:
         samples = opset.select(opset.greater(samples, number(32767)), opset.subtract(samples, number(65536)), samples)
-    return samples if _seam_type(fmt) == ov.Type.f32 else opset.convert(samples, _seam_type(fmt))
+    return samples if _storage_type(fmt) == ov.Type.f32 else opset.convert(samples, _storage_type(fmt))
 
 
 def _slice(x: ov.Node, axis: int, start: int, stop: int) -> ov.Node:

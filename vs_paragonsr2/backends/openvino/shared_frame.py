@@ -7,7 +7,7 @@ from threading import Lock
 
 
 @dataclass(slots=True, eq=False)
-class _Part:
+class _Share:
     """Neighbouring bands of one thread."""
 
     next: int
@@ -28,62 +28,62 @@ class SharedFrame[Slot]:
 
     Args:
         bands: how many there are.
-        priming: bands to run before the first one of a part, which take their time and give nothing.
+        priming: bands to run before the first one of a share, which take their time and give nothing.
         compute: a band with a slot; the flag says whether it only primes, and its result is nobody's.
     """
 
     def __init__(self, bands: int, priming: int, compute: Callable[[Slot, int, bool], None]) -> None:
         self._priming = priming
         self._compute = compute
-        self._parts = [_Part(0, bands, priming)]
+        self._shares = [_Share(0, bands, priming)]
         self._lock = Lock()
 
     def run(self, slot: Slot) -> None:
-        """Compute what nobody takes over, and wait for what others took. Raises what went wrong in any part."""
-        self._run(slot, self._parts[0])
-        for part in self._parts:  # grows while a part that gave some of its own is waited for
-            part.done.exception()
-        for part in self._parts:
-            part.done.result()
+        """Compute what nobody takes over, and wait for what others took. Raises what went wrong in any share."""
+        self._run(slot, self._shares[0])
+        for share in self._shares:  # grows while a share that gave some of its own is waited for
+            share.done.exception()
+        for share in self._shares:
+            share.done.result()
 
     def help(self, slot: Slot) -> bool:
         """Take bands over and compute them; False where that would spare no time. What goes wrong is raised by ``run``."""
-        part = self._give()
-        if part is not None:
-            self._run(slot, part)
-        return part is not None
+        share = self._give()
+        if share is not None:
+            self._run(slot, share)
+        return share is not None
 
-    def _give(self) -> _Part | None:
-        """Split the part with the most bands remaining: its lower ones, priming included, take as long as those that stay."""
+    def _give(self) -> _Share | None:
+        """Split the share with the most bands remaining: its lower ones, priming included, take as long as those that stay."""
         with self._lock:
-            giver = max(self._parts, key=lambda part: part.remaining)
+            giver = max(self._shares, key=lambda share: share.remaining)
             count = (giver.ahead + giver.remaining - self._priming) // 2
             if count < 1:
                 return None
             giver.end -= count
-            part = _Part(giver.end, giver.end + count, self._priming)
-            self._parts.append(part)
-            return part
+            share = _Share(giver.end, giver.end + count, self._priming)
+            self._shares.append(share)
+            return share
 
-    def _take(self, part: _Part) -> int | None:
+    def _take(self, share: _Share) -> int | None:
         with self._lock:
-            if not part.remaining:
+            if not share.remaining:
                 return None
-            part.next += 1
-            part.ahead = 1
-            return part.next - 1
+            share.next += 1
+            share.ahead = 1
+            return share.next - 1
 
-    def _run(self, slot: Slot, part: _Part) -> None:
+    def _run(self, slot: Slot, share: _Share) -> None:
         try:
-            first = part.next
+            first = share.next
             for above in range(first - self._priming, first):
-                part.ahead = first - above
+                share.ahead = first - above
                 self._compute(slot, above, True)
-            while (band := self._take(part)) is not None:
+            while (band := self._take(share)) is not None:
                 self._compute(slot, band, False)
         except BaseException as error:
             with self._lock:
-                part.next = part.end
-            part.done.set_exception(error)
+                share.next = share.end
+            share.done.set_exception(error)
         else:
-            part.done.set_result(None)
+            share.done.set_result(None)

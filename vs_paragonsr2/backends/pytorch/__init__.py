@@ -70,7 +70,7 @@ class TorchBackend(Backend[TorchOptions]):
         return "pip install 'vs_paragonsr2[cuda]' brings PyTorch" if error.name == "torch" else ""
 
     def default_streams(self, device: str) -> int:
-        """Four: copying a frame on the host takes longer than computing it on a fast card, so that one card wants several lanes."""
+        """Four: copying a frame on the host takes longer than computing it on a fast card, so that one card wants several slots."""
         return 4
 
     def device_name(self, options: TorchOptions) -> str:

@@ -1,4 +1,4 @@
-"""The devices of PyTorch, and lanes on them: queues of work that are recorded once and launched for every frame."""
+"""The devices of PyTorch, and queues on them: work that is recorded once and launched for every frame."""
 
 import ctypes
 import platform
@@ -34,7 +34,7 @@ _RECORDING = threading.Lock()
 _CHOOSING = threading.Lock()
 
 _TURNS: "weakref.WeakValueDictionary[int, threading.Lock]" = weakref.WeakValueDictionary()
-"""A lock for each stream that a lane has."""
+"""A lock for each stream that a queue has."""
 
 
 def torch_devices(device: str, indices: tuple[int, ...] = (0,)) -> list[torch.device]:
@@ -66,7 +66,7 @@ def _shown(indices: tuple[int, ...]) -> str:
     return str(indices[0] if len(indices) == 1 else indices)
 
 
-class Lane(Protocol):
+class Queue(Protocol):
     """A queue on one device."""
 
     device: torch.device
@@ -96,8 +96,8 @@ class Lane(Protocol):
         ...
 
 
-class CPULane:
-    """A lane on the CPU, where whoever launches the work does it."""
+class CPUQueue:
+    """A queue on the CPU, where whoever launches the work does it."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -131,7 +131,7 @@ class CPULane:
 
 
 def own_stream(device: torch.device) -> tuple[torch.cuda.Stream, threading.Lock]:
-    """A stream that no lane has, or where all are taken one of those, and the lock that lanes with it share."""
+    """A stream that no queue has, or where all are taken one of those, and the lock that queues with it share."""
     with _CHOOSING:
         for _ in range(STREAMS + 1):  # where all are taken, not the same one each time
             stream = torch.cuda.Stream(device)
@@ -140,15 +140,15 @@ def own_stream(device: torch.device) -> tuple[torch.cuda.Stream, threading.Lock]
         return stream, _TURNS.setdefault(stream.cuda_stream, threading.Lock())
 
 
-class CUDALane:
-    """A stream of its own with one CUDA graph, which has a memory pool of its own: any two lanes may run at once."""
+class CUDAQueue:
+    """A stream of its own with one CUDA graph, which has a memory pool of its own: any two queues may run at once."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         with torch.cuda.device(device):
-            # Launched on a stream that another lane records on, a graph would become part of the recording.
+            # Launched on a stream that another queue records on, a graph would become part of the recording.
             self.stream, self._turn = own_stream(device)
-            # The thread sleeps rather than spins: it is VapourSynth's, and the other lanes' copies want the processor.
+            # The thread sleeps rather than spins: it is VapourSynth's, and the other queues' copies want the processor.
             self._done = torch.cuda.Event(blocking=True)
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -162,7 +162,7 @@ class CUDALane:
                 work()
             self.stream.synchronize()
             graph = torch.cuda.CUDAGraph()
-            # Other lanes' threads go on calling CUDA meanwhile: only this thread may not.
+            # Other queues' threads go on calling CUDA meanwhile: only this thread may not.
             with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
                 work()
         self._graph = graph
@@ -197,16 +197,16 @@ class CUDALane:
 
     @contextmanager
     def _here(self) -> Iterator[None]:
-        """The lane's stream, and float32 that is float32: TF32 has ten bits of mantissa, too few for the base path."""
+        """The queue's stream, and float32 that is float32: TF32 has ten bits of mantissa, too few for the base path."""
         # The fastest of cuDNN's kernels are found by trying all; a recording repeats what the warm-ups found.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False)
         with self._turn, torch.inference_mode(), torch.cuda.stream(self.stream), exact:
             yield
 
 
-def lane_on(device: torch.device) -> Lane:
-    """A new lane of the device's kind."""
-    return CUDALane(device) if device.type == "cuda" else CPULane(device)
+def queue_on(device: torch.device) -> Queue:
+    """A new queue of the device's kind."""
+    return CUDAQueue(device) if device.type == "cuda" else CPUQueue(device)
 
 
 def used_bytes(device: torch.device) -> int:

@@ -20,7 +20,7 @@ class ProgramModule(nn.Module):
     """The planes of a frame of the source to those of the target.
 
     ``forward`` takes one tensor (1, 1, height, width) a plane of ``spec.inputs`` and returns a tuple of the like for the target.
-    Their dtypes are :func:`seam_dtype` of the formats: uint8 for 8 bits; int16 for 9 to 16 bits, the very bits of the frame's
+    Their dtypes are :func:`storage_dtype` of the formats: uint8 for 8 bits; int16 for 9 to 16 bits, the very bits of the frame's
     unsigned samples (``view(np.int16)``), so that nothing is copied and no runtime has to know uint16; half and float as they are.
 
     Args:
@@ -91,7 +91,7 @@ def program_for(network: NetworkParts, spec: ClipSpec, dtype: torch.dtype) -> Pr
     return fold(network, spec, centred=coarse, detail_unit=unit)
 
 
-def seam_dtype(fmt: PlaneFormat) -> torch.dtype:
+def storage_dtype(fmt: PlaneFormat) -> torch.dtype:
     """What a module takes or gives for samples of a format."""
     if fmt.is_float:
         return torch.float16 if fmt.bits == 16 else torch.float32
@@ -99,7 +99,7 @@ def seam_dtype(fmt: PlaneFormat) -> torch.dtype:
 
 
 def widen(plane: Tensor, fmt: PlaneFormat, wide: torch.dtype) -> Tensor:
-    """Samples as they lie in memory, in :func:`seam_dtype`, as numbers."""
+    """Samples as they lie in memory, in :func:`storage_dtype`, as numbers."""
     samples = plane.to(wide)
     if not fmt.is_float and fmt.bits == 16:
         samples = torch.where(samples < 0, samples + 65536, samples)
@@ -107,11 +107,11 @@ def widen(plane: Tensor, fmt: PlaneFormat, wide: torch.dtype) -> Tensor:
 
 
 def narrow(samples: Tensor, fmt: PlaneFormat) -> Tensor:
-    """Rounded and clamped numbers as samples in :func:`seam_dtype`."""
+    """Rounded and clamped numbers as samples in :func:`storage_dtype`."""
     if not fmt.is_float and fmt.bits == 16:
         # Not left to the cast: what one does with numbers out of its range differs from runtime to runtime.
         samples = torch.where(samples > 32767, samples - 65536, samples)
-    return samples.to(seam_dtype(fmt))
+    return samples.to(storage_dtype(fmt))
 
 
 def _forgotten(sources: Sequence[Sequence[int]], outputs: Sequence[int]) -> list[list[int]]:

@@ -20,7 +20,7 @@ from ...checkpoints.network import Network
 from ...program.colour import ClipSpec, Colorimetry, Matrix, PlaneFormat, Range, Siting
 from ...program.parts import NetworkParts
 from ...support.errors import ParagonSR2Error
-from .modules import ProgramModule, program_for, seam_dtype
+from .modules import ProgramModule, program_for, storage_dtype
 
 Samples = NDArray[np.float64]
 
@@ -173,7 +173,7 @@ def planes_of(make: Callable[[int, int, int], Tensor], fmt: PlaneFormat) -> list
         if not fmt.is_float:
             codes = (values * ((1 << fmt.bits) - 1)).round().numpy().astype(fmt.dtype)
             values = torch.from_numpy(codes.view(np.int16) if fmt.bits > 8 else codes)
-        planes.append(values.to(seam_dtype(fmt)))
+        planes.append(values.to(storage_dtype(fmt)))
     return planes
 
 

@@ -23,9 +23,9 @@ from ..base import Request, check_scale
 from ..switch import SwitchingSession
 from ..tiles import Layout
 from . import TorchOptions
-from .devices import CUDALane, is_lost, is_out_of_memory, lane_on, memory_errors, torch_devices
-from .lanes import Check, FrameLane, LanesSession, TileProgram, lane_devices, open_fitting, smaller_sizes
+from .devices import CUDAQueue, is_lost, is_out_of_memory, memory_errors, queue_on, torch_devices
 from .modules import ProgramModule, program_for
+from .slots import Check, FrameSlot, TileProgram, TorchSession, open_fitting, slot_devices, smaller_sizes
 
 PRECISIONS = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 
@@ -34,22 +34,22 @@ def open_session(request: Request[TorchOptions]) -> SwitchingSession:
     """Fold the network for one kind of clip and record it on the devices. Raises ParagonSR2Error for an absent device."""
     devices = torch_devices(request.device, request.options.device_index)
     precision = request.options.precision or ("f16" if devices[0].type == "cuda" else "f32")
-    return with_exact(open_lanes(request, devices, precision), request, devices)
+    return with_exact(open_in_precision(request, devices, precision), request, devices)
 
 
-def with_exact(first: LanesSession, request: Request[TorchOptions], devices: Sequence[torch.device]) -> SwitchingSession:
+def with_exact(first: TorchSession, request: Request[TorchOptions], devices: Sequence[torch.device]) -> SwitchingSession:
     """A session whose place one in float32 takes if half precision fails."""
-    return SwitchingSession(first, len(first.lanes), lambda: open_lanes(request, devices, "f32"))
+    return SwitchingSession(first, len(first.slots), lambda: open_in_precision(request, devices, "f32"))
 
 
-def open_lanes(request: Request[TorchOptions], devices: Sequence[torch.device], precision: str) -> LanesSession:
+def open_in_precision(request: Request[TorchOptions], devices: Sequence[torch.device], precision: str) -> TorchSession:
     """The session in one precision, with tiles as large as the memory allows."""
     options = request.options
     dtype = dtype_of(precision)
     network = parts_of(request.model.path, request.model.sha256, request.alpha)
     check_scale(network.scale, request.spec)
 
-    def build(size: tuple[int, int]) -> LanesSession:
+    def build(size: tuple[int, int]) -> TorchSession:
         module = ProgramModule(program_for(network, tile_spec(request.spec, size), dtype), dtype=dtype, padded=True)
         layout = Layout(request.spec, size, module.geometry.source_margin, alignment(module.program))
         notes: list[str] = []
@@ -58,13 +58,13 @@ def open_lanes(request: Request[TorchOptions], devices: Sequence[torch.device], 
             modules = {device: form.on(module, device) for device in devices}
             programs = {device: form.program(module) for device, module in modules.items()}
 
-        def make(device: torch.device) -> FrameLane:
-            return FrameLane(lane_on(device), layout, programs[device])
+        def make(device: torch.device) -> FrameSlot:
+            return FrameSlot(queue_on(device), layout, programs[device])
 
-        session = LanesSession(
+        session = TorchSession(
             layout,
             make,
-            lane_devices(devices, request.num_streams),
+            slot_devices(devices, request.num_streams),
             check=None if dtype is torch.float32 else finite_check(modules),
             memory_limit=options.memory_limit,
         )
@@ -119,7 +119,7 @@ class Form:
     def on(self, module: ProgramModule, device: torch.device) -> ProgramModule:
         """A copy of the module on a device."""
         module = deepcopy(module)
-        # On the host, where it is done at once: lanes do not wait for what is under way on the device's own stream.
+        # On the host, where it is done at once: slots do not wait for what is under way on the device's own stream.
         return (module.to(memory_format=torch.channels_last) if self.channels_last else module).to(device)
 
     def program(self, module: ProgramModule) -> TileProgram:
@@ -148,6 +148,6 @@ def fastest_form(module: ProgramModule, layout: Layout, device: torch.device, tr
 
 
 def _milliseconds(form: Form, module: ProgramModule, layout: Layout, device: torch.device) -> float:
-    lane = CUDALane(device)
-    FrameLane(lane, layout, form.program(form.on(module, device)))
-    return lane.milliseconds()
+    queue = CUDAQueue(device)
+    FrameSlot(queue, layout, form.program(form.on(module, device)))
+    return queue.milliseconds()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ...program.colour import PlaneFormat
 from ...support.errors import ParagonSR2Error
 from ..pytorch.devices import UNDISTURBED, DeviceMemoryError
-from ..pytorch.modules import ProgramModule, narrow, seam_dtype, widen
+from ..pytorch.modules import ProgramModule, narrow, storage_dtype, widen
 
 SETTINGS: dict[str, Any] = {
     # Nothing is left to PyTorch, and every number has the type that the program gives it: half in the body, single in the sums.
@@ -88,11 +88,11 @@ class EngineModule(nn.Module):
 
     def forward(self, *planes: Tensor) -> tuple[Tensor, ...]:
         samples = [
-            plane if seam_dtype(fmt) is torch.int16 else widen(plane, fmt, self.module.wide)
+            plane if storage_dtype(fmt) is torch.int16 else widen(plane, fmt, self.module.wide)
             for plane, fmt in zip(planes, self.sources, strict=True)
         ]
         found = [plane for group in self.module.groups(samples) for plane in group.split(1, 1)]
-        if seam_dtype(self.target) is torch.int16:
+        if storage_dtype(self.target) is torch.int16:
             return tuple(found)
         # One plane after the other: TensorRT does not split uint8.
         return tuple(narrow(plane, self.target) for plane in found)
@@ -112,7 +112,7 @@ class EngineModule(nn.Module):
 
 def engine_dtype(fmt: PlaneFormat) -> torch.dtype:
     """What an engine takes or gives for samples of a format."""
-    dtype = seam_dtype(fmt)
+    dtype = storage_dtype(fmt)
     return torch.float32 if dtype is torch.int16 else dtype
 
 
@@ -222,7 +222,7 @@ class Engine:
 
 
 class EngineProgram:
-    """An engine's execution context as a lane's program. Above 8 bits, samples are widened before it and narrowed behind it."""
+    """An engine's execution context as a slot's program. Above 8 bits, samples are widened before it and narrowed behind it."""
 
     def __init__(self, engine: Engine, config: Any) -> None:
         self._engine = engine
@@ -235,7 +235,7 @@ class EngineProgram:
     def __call__(self, *planes: Tensor) -> Sequence[Tensor]:
         engine = self._engine
         inputs = [
-            aligned(widen(plane, fmt, torch.float32) if seam_dtype(fmt) is torch.int16 else plane)
+            aligned(widen(plane, fmt, torch.float32) if storage_dtype(fmt) is torch.int16 else plane)
             for plane, fmt in zip(planes, engine.sources, strict=True)
         ]
         dtype = engine_dtype(engine.target)
@@ -248,7 +248,7 @@ class EngineProgram:
             raise ParagonSR2Error("backend is 'tensorrt', which cannot record this engine in a CUDA graph: expected 'torch'")
         if not self._context.execute_async_v3(stream):
             raise RuntimeError("TensorRT refused to run the engine")
-        if seam_dtype(engine.target) is torch.int16:
+        if storage_dtype(engine.target) is torch.int16:
             return [narrow(plane, engine.target) for plane in outputs]
         return outputs
 

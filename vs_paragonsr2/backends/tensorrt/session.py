@@ -16,11 +16,11 @@ from ...program.tiling import tile_spec
 from ...support.cache import entry_path, keep, load_kept, load_or_make
 from ..base import Request, check_scale
 from ..pytorch import TorchOptions
-from ..pytorch.devices import driver_version, lane_on, memory_errors, torch_devices
-from ..pytorch.lanes import FrameLane, LanesSession, lane_devices, open_fitting
+from ..pytorch.devices import driver_version, memory_errors, queue_on, torch_devices
 from ..pytorch.modules import ProgramModule, program_for
 from ..pytorch.session import alignment, dtype_of, finite_check, sizes_of, with_exact
 from ..pytorch.session import open_session as open_pytorch
+from ..pytorch.slots import FrameSlot, TorchSession, open_fitting, slot_devices
 from ..switch import SwitchingSession
 from ..tiles import Layout
 from .engines import SETTINGS, Engine, EngineError, EngineModule, Runtime, build_engine, installed_runtime
@@ -54,13 +54,13 @@ def open_session(request: Request[TorchOptions]) -> SwitchingSession:
     return session
 
 
-def open_engines(request: Request[TorchOptions], devices: Sequence[torch.device], precision: str, runtime: Runtime) -> LanesSession:
+def open_engines(request: Request[TorchOptions], devices: Sequence[torch.device], precision: str, runtime: Runtime) -> TorchSession:
     """The session with an engine on each device, from the disk or new, with tiles as large as the memory allows."""
     options = request.options
     network = parts_of(request.model.path, request.model.sha256, request.alpha)
     check_scale(network.scale, request.spec)
 
-    def build(size: tuple[int, int]) -> LanesSession:
+    def build(size: tuple[int, int]) -> TorchSession:
         dtype = dtype_of(precision)
         module = ProgramModule(program_for(network, tile_spec(request.spec, size), dtype), dtype=dtype, padded=True)
         layout = Layout(request.spec, size, module.geometry.source_margin, alignment(module.program))
@@ -71,13 +71,13 @@ def open_engines(request: Request[TorchOptions], devices: Sequence[torch.device]
                 modules[device] = EngineModule(module, device)
                 engines[device] = load_engine(path, modules[device], runtime)
 
-        def make(device: torch.device) -> FrameLane:
-            return FrameLane(lane_on(device), layout, engines[device].program())
+        def make(device: torch.device) -> FrameSlot:
+            return FrameSlot(queue_on(device), layout, engines[device].program())
 
-        session = LanesSession(
+        session = TorchSession(
             layout,
             make,
-            lane_devices(devices, request.num_streams),
+            slot_devices(devices, request.num_streams),
             check=None if precision == "f32" else finite_check({device: module.module for device, module in modules.items()}),
             memory_limit=options.memory_limit,
         )

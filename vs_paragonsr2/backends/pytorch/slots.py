@@ -1,4 +1,4 @@
-"""Frames through lanes: planes up and padded, tiles through a program, planes down, all recorded once for each lane."""
+"""Slots: planes up and padded, tiles through a program, planes down, all recorded once for each slot."""
 
 import math
 import sys
@@ -13,11 +13,11 @@ from torch import Tensor
 from ...support.errors import ParagonSR2Error
 from ..base import NonFiniteError, Plane, Session
 from ..tiles import Layout
-from .devices import DeviceMemoryError, Lane, give_back, is_lost, is_out_of_memory, memory_errors, used_bytes
-from .modules import seam_dtype
+from .devices import DeviceMemoryError, Queue, give_back, is_lost, is_out_of_memory, memory_errors, used_bytes
+from .modules import storage_dtype
 
 CHECKED_FRAMES = 3
-"""Frames of each lane whose numbers are looked at before they are rounded: a network that overflows half precision does so soon."""
+"""Frames of each slot whose numbers are looked at before they are rounded: a network that overflows half precision does so soon."""
 
 type Check = Callable[[Sequence[Tensor]], bool]
 """Whether all numbers behind a tile's result are finite."""
@@ -29,31 +29,31 @@ class TileProgram(Protocol):
     def __call__(self, *planes: Tensor) -> Sequence[Tensor]: ...
 
 
-class FrameLane:
-    """A lane with the memory of one frame in flight.
+class FrameSlot:
+    """A queue with the memory of one frame in flight.
 
     The planes go to the device as they come, and it is the device that pads them.
     """
 
-    def __init__(self, lane: Lane, layout: Layout, program: TileProgram) -> None:
-        self.lane = lane
+    def __init__(self, queue: Queue, layout: Layout, program: TileProgram) -> None:
+        self.queue = queue
         self._layout = layout
         self._program = program
         spec = layout.spec
         # The host's part first: no memory of the host may be pinned while anything is recorded.
-        self._source_host = [lane.host((1, 1, *plane.shape), seam_dtype(plane.format)).zero_() for plane in spec.input_planes]
-        self._target_host = [lane.host((1, 1, *shape), seam_dtype(spec.target)) for shape in spec.target.shapes]
-        self._source = [torch.empty_like(plane, device=lane.device) for plane in self._source_host]
+        self._source_host = [queue.host((1, 1, *plane.shape), storage_dtype(plane.format)).zero_() for plane in spec.input_planes]
+        self._target_host = [queue.host((1, 1, *shape), storage_dtype(spec.target)) for shape in spec.target.shapes]
+        self._source = [torch.empty_like(plane, device=queue.device) for plane in self._source_host]
         self._indices = [
-            (torch.from_numpy(rows)[:, None].to(lane.device), torch.from_numpy(columns).to(lane.device))
+            (torch.from_numpy(rows)[:, None].to(queue.device), torch.from_numpy(columns).to(queue.device))
             for rows, columns in layout.padding.indices()
         ]
         self._target: list[Tensor] = []
-        if len(layout.parts) > 1:
-            self._target = [torch.empty_like(plane, device=lane.device) for plane in self._target_host]
+        if len(layout.tiles) > 1:
+            self._target = [torch.empty_like(plane, device=queue.device) for plane in self._target_host]
         self._sources = [_array(plane) for plane in self._source_host]
         self._targets = [_array(plane) for plane in self._target_host]
-        lane.record(self._work)
+        queue.record(self._work)
 
     def _work(self) -> None:
         self.upload()
@@ -74,8 +74,8 @@ class FrameLane:
         if not self._target:
             (tile,) = self._tiles()
             return self._program(*tile)
-        for part, tile in zip(self._layout.parts, self._tiles(), strict=True):
-            for plane, own, (rows, columns) in zip(self._target, self._program(*tile), part.target, strict=True):
+        for place, tile in zip(self._layout.tiles, self._tiles(), strict=True):
+            for plane, own, (rows, columns) in zip(self._target, self._program(*tile), place.target, strict=True):
                 plane[:, :, rows, columns].copy_(own)
         return self._target
 
@@ -83,14 +83,14 @@ class FrameLane:
         """What each tile reads of the planes that have been uploaded, once these are padded."""
         # A gather, because it is one kernel for samples of any dtype.
         padded = [plane[:, :, rows, columns] for plane, (rows, columns) in zip(self._source, self._indices, strict=True)]
-        for part in self._layout.parts:
-            yield [plane[:, :, rows, columns] for plane, (rows, columns) in zip(padded, part.source, strict=True)]
+        for place in self._layout.tiles:
+            yield [plane[:, :, rows, columns] for plane, (rows, columns) in zip(padded, place.source, strict=True)]
 
     def run(self, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
-        """Compute a frame. The copies on the host go on while other lanes have the device."""
+        """Compute a frame. The copies on the host go on while other slots have the device."""
         self.take_in(planes)
-        self.lane.launch()
-        self.lane.wait()
+        self.queue.launch()
+        self.queue.wait()
         self.hand_out(out)
 
     def take_in(self, planes: Sequence[Plane]) -> None:
@@ -105,7 +105,7 @@ class FrameLane:
 
     def passes(self, check: Check) -> bool:
         """Whether the frame that was run last stands a check of each tile."""
-        return self.lane.now(lambda: all(check(tile) for tile in self._tiles()))
+        return self.queue.now(lambda: all(check(tile) for tile in self._tiles()))
 
 
 def _array(plane: Tensor) -> NDArray[np.generic]:
@@ -114,15 +114,15 @@ def _array(plane: Tensor) -> NDArray[np.generic]:
     return array.view(np.uint16) if array.dtype == np.int16 else array
 
 
-class LanesSession(Session[FrameLane]):
-    """Frames through whichever lane is free.
+class TorchSession(Session[FrameSlot]):
+    """Frames through whichever slot is free.
 
     Args:
-        layout: how a frame is cut, the same for all lanes.
-        make: a lane on a device, with its program.
-        devices: one for each lane.
+        layout: how a frame is cut, the same for all slots.
+        make: a slot on a device, with its program.
+        devices: one for each slot.
         check: of the first frames; None where nothing can overflow.
-        memory_limit: MiB of each device that all lanes may take; None for what there is.
+        memory_limit: MiB of each device that all slots may take; None for what there is.
 
     Raises:
         DeviceMemoryError: there is too little memory, or more was taken than is allowed.
@@ -131,7 +131,7 @@ class LanesSession(Session[FrameLane]):
     def __init__(
         self,
         layout: Layout,
-        make: Callable[[torch.device], FrameLane],
+        make: Callable[[torch.device], FrameSlot],
         devices: Sequence[torch.device],
         *,
         check: Check | None = None,
@@ -139,16 +139,16 @@ class LanesSession(Session[FrameLane]):
     ) -> None:
         before = {device: used_bytes(device) for device in devices}
         with memory_errors():
-            lanes = [make(device) for device in devices]
+            slots = [make(device) for device in devices]
         taken = {device: used_bytes(device) - bytes_ for device, bytes_ in before.items()}
         if memory_limit is not None and max(taken.values()) > memory_limit << 20:
             raise DeviceMemoryError(f"{max(taken.values()) >> 20} MiB were taken")
-        super().__init__(layout.spec, lanes)
+        super().__init__(layout.spec, slots)
         self.layout = layout
-        self.lanes = lanes
+        self.slots = slots
         self.device_bytes = sum(taken.values())
         self._check = check
-        self._unchecked = CHECKED_FRAMES * len(lanes) if check else 0
+        self._unchecked = CHECKED_FRAMES * len(slots) if check else 0
         self._lost: str | None = None
 
     def __del__(self) -> None:
@@ -156,7 +156,7 @@ class LanesSession(Session[FrameLane]):
             vars(self).clear()  # to PyTorch first, which gives back what it has
             give_back()
 
-    def _run(self, slot: FrameLane, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
+    def _run(self, slot: FrameSlot, planes: Sequence[Plane], out: Sequence[Plane]) -> None:
         if self._lost:
             raise ParagonSR2Error(self._lost)
         try:
@@ -169,7 +169,7 @@ class LanesSession(Session[FrameLane]):
                 raise ParagonSR2Error(self._lost) from error
             raise
 
-    def _look_at(self, slot: FrameLane) -> None:
+    def _look_at(self, slot: FrameSlot) -> None:
         assert self._check is not None
         self._unchecked -= 1
         try:
@@ -209,9 +209,9 @@ def open_fitting[S: Session](  # type: ignore[type-arg]
     raise ParagonSR2Error(f"{what} even for the smallest tiles ({fault}); fewer num_streams take less")
 
 
-def lane_devices(devices: Sequence[torch.device], num_streams: int) -> list[torch.device]:
-    """The device of each lane, all devices in turn; every device gets one lane at least."""
-    return [devices[lane % len(devices)] for lane in range(max(num_streams, len(devices)))]
+def slot_devices(devices: Sequence[torch.device], num_streams: int) -> list[torch.device]:
+    """The device of each slot, all devices in turn; every device gets one slot at least."""
+    return [devices[slot % len(devices)] for slot in range(max(num_streams, len(devices)))]
 
 
 def smaller_sizes(size: tuple[int, int], step: tuple[int, int], least: int = 64) -> Iterator[tuple[int, int]]:

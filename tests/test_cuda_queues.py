@@ -1,4 +1,4 @@
-"""What lanes do with streams and locks, on a stand-in for CUDA: its streams come in turn, and nothing is computed."""
+"""What queues do with streams and locks, on a stand-in for CUDA: its streams come in turn, and nothing is computed."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from vs_paragonsr2.backends.pytorch import devices
-from vs_paragonsr2.backends.pytorch.devices import STREAMS, CUDALane
+from vs_paragonsr2.backends.pytorch.devices import STREAMS, CUDAQueue
 
 DEVICE = torch.device("cuda", 0)
 
@@ -52,27 +52,27 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lane_has_a_stream_of_its_own_as_long_as_there_are_any() -> None:
-    lanes = [CUDALane(DEVICE) for _ in range(STREAMS)]
-    assert len({lane.stream.cuda_stream for lane in lanes}) == STREAMS
-    more = [CUDALane(DEVICE) for _ in range(3)]
-    assert len({lane.stream.cuda_stream for lane in more}) == 3  # spread, where all are taken
-    for lane in more:
-        (owner,) = (other for other in lanes if other.stream.cuda_stream == lane.stream.cuda_stream)
-        assert lane._turn is owner._turn
-    del more, owner, lane
-    given_back = lanes.pop(20).stream.cuda_stream
-    assert CUDALane(DEVICE).stream.cuda_stream == given_back
+    queues = [CUDAQueue(DEVICE) for _ in range(STREAMS)]
+    assert len({queue.stream.cuda_stream for queue in queues}) == STREAMS
+    more = [CUDAQueue(DEVICE) for _ in range(3)]
+    assert len({queue.stream.cuda_stream for queue in more}) == 3  # spread, where all are taken
+    for queue in more:
+        (owner,) = (other for other in queues if other.stream.cuda_stream == queue.stream.cuda_stream)
+        assert queue._turn is owner._turn
+    del more, owner, queue
+    given_back = queues.pop(20).stream.cuda_stream
+    assert CUDAQueue(DEVICE).stream.cuda_stream == given_back
 
 
-def while_recording(do: Callable[[], object], lane: CUDALane) -> bool:
-    """Whether something else can be done while a lane records; it is done afterwards in any case."""
+def while_recording(do: Callable[[], object], queue: CUDAQueue) -> bool:
+    """Whether something else can be done while a queue records; it is done afterwards in any case."""
     began, end, done = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
         began.set()
         assert end.wait(60)
 
-    recorder = threading.Thread(target=lane.record, args=(work,))
+    recorder = threading.Thread(target=queue.record, args=(work,))
     recorder.start()
     assert began.wait(60)
     other = threading.Thread(target=lambda: (do(), done.set()))
@@ -86,15 +86,15 @@ def while_recording(do: Callable[[], object], lane: CUDALane) -> bool:
 
 
 def test_other_lanes_run_while_one_records() -> None:
-    running, recording = CUDALane(DEVICE), CUDALane(DEVICE)
+    running, recording = CUDAQueue(DEVICE), CUDAQueue(DEVICE)
     running.record(lambda: None)
     assert while_recording(running.launch, recording)
 
 
 def test_nothing_is_launched_on_a_stream_that_is_recorded_on() -> None:
-    lanes = [CUDALane(DEVICE) for _ in range(STREAMS + 1)]
-    recording = lanes.pop()
-    (sharing,) = (lane for lane in lanes if lane.stream.cuda_stream == recording.stream.cuda_stream)
+    queues = [CUDAQueue(DEVICE) for _ in range(STREAMS + 1)]
+    recording = queues.pop()
+    (sharing,) = (queue for queue in queues if queue.stream.cuda_stream == recording.stream.cuda_stream)
     sharing.record(lambda: None)
     assert not while_recording(sharing.launch, recording)
 
@@ -103,7 +103,7 @@ def test_nothing_is_launched_on_a_stream_that_is_recorded_on() -> None:
 def test_what_a_recording_does_not_survive_waits(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1, 2))
-    other = CUDALane(DEVICE)
+    other = CUDAQueue(DEVICE)
 
     def build() -> None:
         with devices.UNDISTURBED:
@@ -115,16 +115,16 @@ def test_what_a_recording_does_not_survive_waits(what: str, monkeypatch: pytest.
         "emptying the pools": lambda: devices.used_bytes(DEVICE),
         "a build": build,
     }
-    assert not while_recording(do[what], CUDALane(DEVICE))
+    assert not while_recording(do[what], CUDAQueue(DEVICE))
 
 
 def test_first_frames_are_checked_while_an_engine_is_built() -> None:
     """The builder takes seconds, in which PyTorch serves."""
-    lane = CUDALane(DEVICE)
-    lane.record(lambda: None)
+    queue = CUDAQueue(DEVICE)
+    queue.record(lambda: None)
     done: list[bool] = []
     with devices.UNDISTURBED:
-        other = threading.Thread(target=lambda: (lane.launch(), lane.wait(), done.append(lane.now(lambda: True))))
+        other = threading.Thread(target=lambda: (queue.launch(), queue.wait(), done.append(queue.now(lambda: True))))
         other.start()
         other.join(60)
     assert done == [True]
