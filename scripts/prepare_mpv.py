@@ -39,7 +39,7 @@ cp /mpv-build/mpv /usr/bin/mpv
 """
 
 PROGRAMS = ("mpv", "Xvfb", "xkbcomp", "sh")
-"""What is kept, in ``usr/bin``, with the libraries that it loads; Xvfb runs xkbcomp by the shell."""
+"""The programs in ``usr/bin`` that are kept, with the libraries that they load. Xvfb runs xkbcomp by the shell."""
 KEYBOARD = "usr/share/X11/xkb"
 
 
@@ -72,7 +72,7 @@ def _vapoursynth_folder() -> Path:
 
 
 def _plays_with_this_python(mpv: str) -> bool:
-    """Whether it has the filter, and the filter the package: a system's mpv mostly has a VapourSynth and Python of its own."""
+    """Whether an mpv has the filter, and the filter this package. A system's mpv mostly has a VapourSynth and Python of its own."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "probe.vpy")
         script.write_text(
@@ -90,9 +90,12 @@ def _built() -> Path:
 
 
 def kept(name: str, described: bytes, build: Callable[[Path], Path]) -> Path:
-    """A folder in the user's cache, made at the first call: what ``build`` returns, of the folder that it is given to work in.
+    """A folder in the user's cache, made at the first call.
 
-    ``described``: on what it depends.
+    Args:
+        name: the beginning of the folder's name.
+        described: all that decides what is in the folder.
+        build: makes the folder inside the one that it is given to work in, and returns its path.
     """
     import filelock
     import platformdirs
@@ -139,7 +142,7 @@ def _debian_mirror() -> str:
 
 
 def _download(work: Path, mirror: str) -> list[Path]:
-    """The packages and the source, checked by apt against the keyring, with lists and state of their own."""
+    """Fetch the packages and the source. apt checks them against the keyring, with lists and state of their own."""
     for name in ("lists/partial", "archives/partial"):
         (work / name).mkdir(parents=True)
     (work / "status").touch()
@@ -155,7 +158,7 @@ def _download(work: Path, mirror: str) -> list[Path]:
 
 
 def _unpack(packages: list[Path], root: Path) -> None:
-    """Packages as they are, none configured. First the one that makes /lib a link to /usr/lib."""
+    """Unpack the packages without configuring any. The one that makes /lib a link to /usr/lib comes first."""
     base = [package for package in packages if package.name.startswith("base-files_")]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for some in (base, [package for package in packages if package not in base]):
@@ -163,7 +166,7 @@ def _unpack(packages: list[Path], root: Path) -> None:
 
 
 def _lay_out_vapoursynth(folder: Path) -> None:
-    """The wheel's headers and library, and what pkg-config asks for, which the wheel has only half of."""
+    """Lay out the wheel's headers and library, and what pkg-config asks for, of which the wheel has only half."""
     wheel = _vapoursynth_folder()
     shutil.copytree(wheel / "include", folder / "include")
     shutil.copy(wheel / "libvsscript.so", folder)
@@ -207,7 +210,7 @@ def _keep_what_runs(root: Path, kept: Path) -> Path:
 
 
 def run(*command: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
-    """Its stdout. Raises Unavailable with the end of what it said where it fails."""
+    """The stdout of a command. Raises Unavailable with the end of what it said where it fails."""
     done = subprocess.run([*map(str, command)], env=env, cwd=cwd, capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode:
         said = "\n".join((done.stdout + done.stderr).splitlines()[-20:])

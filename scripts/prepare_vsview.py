@@ -20,7 +20,7 @@ STATUS = Path("/var/lib/dpkg/status")
 
 
 def library_path() -> str:
-    """For LD_LIBRARY_PATH: the folders in which vsview finds what the system lacks. Raises Unavailable."""
+    """The folders, for LD_LIBRARY_PATH, in which vsview finds what the system lacks. Raises Unavailable."""
     folders = [os.environ["LD_LIBRARY_PATH"]] if os.environ.get("LD_LIBRARY_PATH") else []
     try:
         ctypes.CDLL(LIBRARY)
@@ -32,7 +32,7 @@ def library_path() -> str:
 
 
 def _fetch(work: Path) -> Path:
-    """The package and what it needs that is not installed here, unpacked, none configured."""
+    """Fetch and unpack the package, and what it needs and this machine lacks. None of it is configured."""
     missing = [name for name in ("apt-get", "dpkg-deb") if not shutil.which(name)]
     if missing:
         raise Unavailable(f"vsview needs {LIBRARY}, which Debian has in {PACKAGE}; to fetch it: {', '.join(missing)}")

@@ -18,7 +18,7 @@ from vs_paragonsr2.support import cache, cache_folder
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Of this test alone, bounded to three entries and a MiB."""
+    """The cache folder of one test, bounded to three entries and a MiB."""
     monkeypatch.setenv(cache_folder.FOLDER_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setenv("VS_PARAGONSR2_CACHE_ENTRIES", "3")
     monkeypatch.setenv("VS_PARAGONSR2_CACHE_MIB", "1")
@@ -195,6 +195,11 @@ def test_a_folder_of_somebody_else_is_not_used(folder: Path, monkeypatch: pytest
         pytest.skip("root's folders are trusted")
     assert "belongs to another user" in str(cache_folder.distrust(folder))
     assert get("a")
+
+
+def test_the_folders_above_are_made_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cache_folder.FOLDER_VARIABLE, str(tmp_path / "not" / "there" / "cache"))
+    assert get("a") and not get("a")
 
 
 @POSIX

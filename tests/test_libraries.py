@@ -81,8 +81,8 @@ class Kernel32:
     def _enumerate(self, process: Any, modules: Any, size: int, needed: Any) -> int:
         assert process.value == ctypes.c_void_p(-1).value
         needed._obj.value = 8 * len(self.modules)
+        assert size == (needed._obj.value if modules is not None else 0)
         if modules is not None:
-            assert size == needed._obj.value
             modules[:] = self.modules
         return 1
 

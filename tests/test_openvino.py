@@ -269,7 +269,7 @@ def test_no_more_streams_than_frames_are_asked_for_at_once(
             upscale(clip, MODEL, backend="openvino", num_streams=7)
     finally:
         vs.core.num_threads = before
-    assert asked == [streams, 7]
+    assert asked == [streams, min(7, frames, threads)]
 
 
 @pytest.mark.parametrize(("name", "streams"), [("photo", 2), ("stream", 9)])

@@ -12,6 +12,7 @@ from conftest import golden
 from route import clip_of, equal, noise, planes_at
 
 from vs_paragonsr2 import upscale
+from vs_paragonsr2.clip.frames import samples_of
 
 MODEL = golden("realtime_x2")
 
@@ -147,6 +148,13 @@ def test_samples_above_the_peak_are_the_peak(fmt: int, temporal: int) -> None:
             for planes in (above, within)
         )
         assert equal(*results)
+
+
+@pytest.mark.parametrize("fmt", [vs.GRAYS, vs.GRAYH])
+def test_floats_have_no_peak(fmt: int) -> None:
+    clip = clip_of([[np.full((4, 6), np.inf, np.float32 if fmt == vs.GRAYS else np.float16)]], fmt)
+    (plane,) = samples_of(clip.get_frame(0))
+    assert np.isposinf(plane).all()
 
 
 def test_the_longest_clip_has_a_temporal_mode_and_the_shortest() -> None:

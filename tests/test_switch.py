@@ -164,5 +164,5 @@ class PartlyOff(Session[None]):
 
 @pytest.mark.parametrize(("off", "same"), [(0, True), (1, True), (8, True), (9, False), (12, False)])
 def test_one_sample_in_a_hundred_may_differ_by_more_than_a_step_of_10_bits(off: int, same: bool) -> None:
-    """Of 800 samples, 8."""
+    """The picture has 800 samples, so that 8 may differ."""
     assert (disagreement(PartlyOff(0), PartlyOff(off)) is None) == same

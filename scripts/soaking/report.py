@@ -22,7 +22,7 @@ class Result:
     """What a soak found."""
 
     counts: Mapping[str, Counts]
-    """Of each act."""
+    """What each act gave."""
     faults: Sequence[str]
     """The first ones, in words."""
     readings: Sequence[Reading]
@@ -60,7 +60,7 @@ def report(result: Result) -> None:
 
 
 def frames_table(result: Result) -> Table:
-    """Of each act and of all together: how often it was played, and frames asked for, wrong and late."""
+    """A row for each act and one for all together: how often it was played, and frames asked for, wrong and late."""
     table = Table(*("act", "times", "frames asked for", "wrong", "late"), title="Frames", show_footer=True)
     for name, counts in result.counts.items():
         table.add_row(name, *(f"{count:,}" for count in astuple(counts)))

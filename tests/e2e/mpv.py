@@ -5,20 +5,20 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 SECONDS = 300.0
-"""For an answer, however busy the machine is."""
+"""How long an answer may take, however busy the machine is."""
 
 TROUBLE = re.compile(r"\[ *[\d.]+\](\[[ef]\]|\[w\]\[(vf|vapoursynth|user_filter_wrapper|paragonsr2)\b)")
-"""How a line of the log begins that is an error of any part, or a warning of those that have to do with the filter."""
+"""How a line of the log begins that is an error of any part of mpv, or a warning of a part that has to do with the filter."""
 
 
 class Mpv:
-    """A player without a terminal, on a socket of its own. Its words are in a log; Python's and VapourSynth's apart."""
+    """A player without a terminal, on a socket of its own. Its words go to a log; Python's and VapourSynth's go to another file."""
 
     def __init__(self, program: Sequence[str], folder: Path, *options: object, environment: dict[str, str] | None = None) -> None:
         self.log_file, self._said_file = folder / "mpv.log", folder / "said.txt"
@@ -62,7 +62,7 @@ class Mpv:
                 return message
 
     def wait_until(self, name: str, value: object) -> None:
-        """Until a property has the value."""
+        """Wait until a property has the value."""
         number = next(self._numbers)
         self.command("observe_property", number, name)
         while (message := self.wait("property-change")).get("id") != number or message.get("data") != value:
@@ -70,25 +70,25 @@ class Mpv:
         self.command("unobserve_property", number)
 
     def load(self, path: Path) -> None:
-        """Play a file in place of what is played, up to its first frame on display."""
+        """Play a file in place of what is played, and wait until its first frame is on display."""
         self.command("loadfile", str(path))
         self._events.clear()
         self.wait("file-loaded")
         self.wait("playback-restart")
 
     def seek(self, seconds: float) -> None:
-        """To the frame of that time, up to its display."""
+        """Seek to the frame of that time, and wait until it is on display."""
         self.command("seek", seconds, "absolute+exact")
         self._events.clear()  # what came before the answer is of what was done before
         self.wait("playback-restart")
 
     def wait_for_loop(self) -> None:
-        """Until it has gone back by itself, and shows that frame."""
+        """Wait until it has gone back by itself, and shows that frame."""
         self.wait("seek")
         self.wait("playback-restart")
 
     def resident(self) -> int:
-        """Bytes of memory that the process holds."""
+        """How many bytes of memory the process holds."""
         pages = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="utf-8").split()[1]
         return int(pages) * os.sysconf("SC_PAGESIZE")
 
@@ -110,7 +110,7 @@ class Mpv:
         return [line for line in self.log() if TROUBLE.match(line)] + said
 
     def close(self) -> None:
-        """End the process if it is there still."""
+        """End the process if it is still there."""
         self.process.kill()
         self.process.wait()
         self._lines.close()
@@ -122,3 +122,7 @@ class Mpv:
             raise EOFError(f"mpv has ended; the log's last lines: {self.log()[-5:]}")
         message: dict[str, Any] = json.loads(line)
         return message
+
+
+type Player = Callable[..., Mpv]
+"""Starts a player with options of mpv's, and with variables of its environment by keyword."""

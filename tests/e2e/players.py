@@ -1,18 +1,12 @@
-"""Players and films for the tests of mpv: a plugin of pytest's."""
+"""Fixtures for the tests of mpv, which name this module in ``pytest_plugins``."""
 
-from collections.abc import Callable, Iterator
-from fractions import Fraction
+from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import prepare_mpv
 import pytest
-from conftest import CLIPS
-from mpv import Mpv
-
-FLOWER = CLIPS / "flower_960x540.mp4"
-
-type Player = Callable[..., Mpv]
+from films import encoded
+from mpv import Mpv, Player
 
 
 @pytest.fixture(scope="session")
@@ -43,19 +37,5 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of another size and format."""
+    """A film of another size and format: 8 frames of 160x96."""
     return encoded(tmp_path_factory.mktemp("other") / "other.mkv", "ffv1", "yuv422p10le", (160, 96), 8)
-
-
-def encoded(path: Path, codec: str, pixels: str, size: tuple[int, int], frames: int) -> Path:
-    """The flower's first frames, scaled to the size and encoded."""
-    with av.open(str(FLOWER)) as source, av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=Fraction(30000, 1001))
-        stream.width, stream.height, stream.pix_fmt = *size, pixels
-        stream.codec_context.gop_size = 5  # an exact seek sends all frames since the last key frame through the filter
-        for _, frame in zip(range(frames), source.decode(video=0), strict=False):
-            scaled = frame.reformat(*size, format=pixels)
-            scaled.pts, scaled.time_base = frame.pts, frame.time_base
-            out.mux(stream.encode(scaled))
-        out.mux(stream.encode())
-    return path

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import vapoursynth as vs
 from bootstrap import ROOT
-from mpv import Mpv
-from players import FLOWER, Player
+from films import FLOWER, decoded
+from mpv import Mpv, Player
 from route import planes_at
 
 from vs_paragonsr2 import upscale
@@ -23,11 +23,6 @@ pytest_plugins = ["players"]
 
 SCRIPT = ROOT / "scripts/samples/mpv/vapoursynth/paragonsr2.vpy"
 FILTER = ("--no-config", "--vo=null", f"--vf=vapoursynth={SCRIPT}")
-
-
-def decoded(path: Path) -> list[av.VideoFrame]:
-    with av.open(str(path)) as source:
-        return list(source.decode(video=0))
 
 
 def assert_planes(frame: av.VideoFrame, clip: vs.VideoNode, n: int) -> None:

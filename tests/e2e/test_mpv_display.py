@@ -10,8 +10,8 @@ import prepare_mpv
 import pytest
 from bootstrap import ROOT
 from conftest import golden
-from mpv import Mpv
-from players import Player, encoded
+from films import encoded
+from mpv import Mpv, Player
 
 from vs_paragonsr2 import shipped_models
 

@@ -136,7 +136,7 @@ def test_what_needs_pytorch_says_who_brings_it(environment: Environment, checkpo
     ):
         assert line.startswith(start)
         assert "pip install 'vs_paragonsr2[reference]' brings " in line
-    assert "(not 'openvino': backend is 'openvino', which " in said[1]
+    assert "not 'openvino': backend is 'openvino', which has no " in said[1]
 
 
 @pytest.mark.parametrize(

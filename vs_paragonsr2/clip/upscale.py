@@ -148,7 +148,7 @@ def upscale(
         # Here, so that what is wrong with the model or device is said now, and the first frame does not wait.
         sessions = open_sessions(chosen, spec, blend, backend, given, most)
         streams = sessions.request.num_streams
-        # A lane whose frame repeats another lane's waits for it: with as many again, there is something to compute meanwhile.
+        # A lane whose frame repeats another lane's waits for it: twice as many lanes leave something to compute meanwhile.
         lanes = min(2 * streams if repeats else streams, most)
         frame_bytes = sum(map(prod, target.shapes)) * target.dtype.itemsize
         known = Repeats[vs.VideoFrame](2 * lanes, frame_bytes) if repeats else None

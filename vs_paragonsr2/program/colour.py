@@ -150,7 +150,7 @@ class ClipSpec:
 
     source: PlaneFormat
     target: PlaneFormat
-    """Of the source's colour family, and ``scale`` times as high and as wide."""
+    """The format of the result: of the source's colour family, and ``scale`` times as high and as wide."""
     colour: Colorimetry
     """What the samples of source and target mean."""
     temporal: bool = False

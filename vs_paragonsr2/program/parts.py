@@ -7,7 +7,7 @@ from .colour import Array
 from .operations import Operation
 
 type Taps = tuple[Array, Array]
-"""Of a separable filter, vertical and horizontal: (taps,) each."""
+"""The taps of a separable filter, vertical and horizontal: (taps,) each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,9 +28,9 @@ class NetworkParts:
     alpha: float
     """Blend of the base path's low-pass."""
     low_pass: Taps
-    """Of the base path, at the low resolution."""
+    """The base path's filter at the low resolution."""
     blur: Taps
-    """Of the base path, at the high resolution, behind nearest neighbour."""
+    """The base path's filter at the high resolution, behind nearest neighbour."""
     head: Layer
     """From R, G and B to features."""
     body: Callable[[Operation], Operation]
@@ -38,8 +38,8 @@ class NetworkParts:
     up: Layer
     """The last convolution before the last pixel shuffle, (features * factor^2, features, 3, 3)."""
     factor: int
-    """Of the last pixel shuffle."""
+    """The factor of the last pixel shuffle."""
     out: Layer
     """From features at the high resolution to R, G and B."""
     gain: float
-    """Of the detail that ``out`` gives."""
+    """The gain of the detail that ``out`` gives."""

@@ -91,7 +91,7 @@ class PlaneFilter:
     horizontal: Array
     """(terms, phases, n)."""
     first: tuple[int, int]
-    """Of the taps, vertical and horizontal, relative to the first sample of a cell."""
+    """Offsets of the taps, vertical and horizontal, relative to the first sample of a cell."""
     step: tuple[int, int]
     """Input samples of a cell."""
 

@@ -13,7 +13,7 @@ class Program:
     """What a frame goes through; nothing in it depends on a runtime, or changes."""
 
     spec: ClipSpec
-    """Of the picture, or of the part of one, that it is for."""
+    """The clip spec of the picture, or of the part of one, that the program is for."""
     outputs: tuple[Operation, ...]
     """For each of the target's groups of planes its samples, (planes, rows, columns)."""
 

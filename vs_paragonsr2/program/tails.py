@@ -21,7 +21,7 @@ class Tail:
     bias: Array
     """(planes, vertical phases, horizontal phases)."""
     first: tuple[int, int]
-    """Of the taps, relative to the first input pixel of a cell."""
+    """Offsets of the taps, relative to the first input pixel of a cell."""
     step: tuple[int, int]
     """Input pixels of a cell."""
 

@@ -6,7 +6,7 @@ from openvino import opset15 as opset
 GELU_SPAN = 3.41
 """Where :func:`coarse_gelu` takes GELU for 0 or x."""
 GELU_TERMS = (0.39423, -0.059754, 0.0066956, -0.00041322)
-"""Of its polynomial, for the least error; one more makes it reach 1/2 at ``GELU_SPAN``."""
+"""Coefficients of its polynomial with the least error; one more makes it reach 1/2 at ``GELU_SPAN``."""
 
 
 def coarse_gelu(x: ov.Node) -> ov.Node:
