@@ -94,7 +94,7 @@ def test_what_no_converter_takes_is_refused() -> None:
     for step in graph.module.steps:
         if isinstance(step.operation, Round):
             step.compute = lambda samples: torch.special.bessel_j0(samples)  # type: ignore[method-assign, assignment]
-    with pytest.raises(ParagonSR2Error, match="Torch-TensorRT made no engine of the graph"):
+    with pytest.raises(ParagonSR2Error, match="Torch-TensorRT made no engine of the program"):
         build_engine(graph)
 
 

@@ -57,11 +57,16 @@ class Buffer:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread. No frame may be in flight then."""
+        """End the thread, and let go of the clips. No frame may be in flight then.
+
+        VapourSynth holds this object as long as the node lives, so that one of the two has to let go of the other.
+        """
         with self._changed:
             self._open = False
             self._changed.notify_all()
         self._thread.join()
+        self._frames.clear()
+        del self.node, self._clip
 
     def _decode(self) -> None:
         number = self._first
