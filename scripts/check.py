@@ -25,11 +25,13 @@ def main() -> None:
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
         *(["mypy", "--platform", platform, "--cache-dir", f".mypy_cache/{platform}"] for platform in PLATFORMS),
-        ["pytest", *WORKERS, *further],
     ]
-    # All of them, so that one run says all there is to mend; pytest last, so that its summary closes the output.
-    codes = [subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode for command in commands]
-    sys.exit(max(codes))
+    # All of them, so that one run says all there is to mend, and at once, since each has one thread; pytest last, so that its
+    # summary closes the output.
+    checks = [subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT) for command in commands]
+    codes = [abs(check.wait()) for check in checks]
+    tests = subprocess.run([sys.executable, "-m", "pytest", *WORKERS, *further], cwd=ROOT, check=False)
+    sys.exit(max(*codes, abs(tests.returncode)))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,13 @@ except SystemExit as end:
 assert not [name for name in {HEAVY} if sys.modules.get(name)]
 """
 
+WITHOUT = """
+import sys
+sys.modules[{missing!r}] = None
+from vs_paragonsr2.cli import main
+main(sys.argv[1:])
+"""
+
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", HELP, *words], capture_output=True, text=True, encoding="utf-8", check=False)
@@ -55,16 +62,13 @@ def test_wrong_arguments_end_with_status_2(word: str, capsys: pytest.CaptureFixt
         (["export", "realtime", "--out", "a"], "onnxscript", "export"),
     ],
 )
-def test_what_is_missing_is_named_with_the_extra(
-    arguments: list[str], missing: str, extra: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [name for name in sys.modules if name.startswith("vs_paragonsr2.") and "cli" not in name]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(SystemExit) as end:
-        cli.main(arguments)
-    expected = f"vs-paragonsr2: {arguments[0]}: import of {missing} halted; None in sys.modules"
-    assert end.value.code == f"{expected}; pip install 'vs_paragonsr2[{extra}]' brings it"
+def test_what_is_missing_is_named_with_the_extra(arguments: list[str], missing: str, extra: str) -> None:
+    """In a process of its own, which has imported nothing yet."""
+    line = [sys.executable, "-c", WITHOUT.format(missing=missing), *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 1
+    words = f"vs-paragonsr2: {arguments[0]}: import of {missing} halted; None in sys.modules"
+    assert done.stderr.splitlines() == [f"{words}; pip install 'vs_paragonsr2[{extra}]' brings it"]
 
 
 def test_a_fault_of_the_package_itself_is_no_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
