@@ -155,8 +155,7 @@ def test_the_key_holds_all_that_is_given(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_openvino_comes_first_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("pytorch", "tensorrt"):
-        monkeypatch.setattr(f"vs_paragonsr2.backends.{module}.missing_cuda", lambda device: "there is no CUDA device")
+    monkeypatch.setattr("vs_paragonsr2.backends.pytorch.missing_cuda", lambda device: "there is no CUDA device")
     assert backends.candidates(None) == (["openvino", "reference"], "there is no CUDA device")
     assert backends.candidates("cpu") == (["openvino", "reference"], "")
 

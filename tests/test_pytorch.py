@@ -300,16 +300,14 @@ def test_smaller_tiles_end(size: tuple[int, int], step: tuple[int, int], least: 
 
 
 def test_cuda_backends_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("pytorch", "tensorrt"):
-        monkeypatch.setattr(f"vs_paragonsr2.backends.{module}.missing_cuda", lambda device: None)
+    monkeypatch.setattr("vs_paragonsr2.backends.pytorch.missing_cuda", lambda device: None)
     assert backends.candidates(None)[0] == ["tensorrt", "torch", "openvino", "reference"]
     assert backends.candidates("cuda")[0] == ["tensorrt", "torch", "reference"]
 
 
 def test_a_card_that_does_not_answer_is_done_without_and_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver that is there, without a card that works: all that is asked of it fails."""
-    for module in ("pytorch", "tensorrt"):
-        monkeypatch.setattr(f"vs_paragonsr2.backends.{module}.missing_cuda", lambda device: None)
+    monkeypatch.setattr("vs_paragonsr2.backends.pytorch.missing_cuda", lambda device: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     SESSIONS.clear()
     logged: list[str] = []

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
+from typing import ClassVar, cast
 
 from ..base import AnySession, Backend, Request
 from ..options import Options, flag, option, positive, tile_sides
@@ -36,18 +38,25 @@ def missing_cuda(device: str | None) -> str | None:
     try:
         import torch
     except ImportError as error:
-        hint = "pip install 'vs_paragonsr2[cuda]' brings PyTorch"
-        return f"there is an NVIDIA driver, but PyTorch cannot be imported ({error}); {hint}"
+        return f"there is an NVIDIA driver, but PyTorch cannot be imported ({error}); {_brings_pytorch('cuda')}"
     return None if torch.cuda.is_available() else "there is no CUDA device"
 
 
+def _brings_pytorch(*extras: str) -> str:
+    """What to install where PyTorch is missing, for the end of a message."""
+    return " or ".join(f"pip install 'vs_paragonsr2[{extra}]'" for extra in extras) + " brings PyTorch"
+
+
 class TorchBackend(Backend[TorchOptions]):
-    """PyTorch on CUDA devices. On a CPU, which has to be asked for, it is the same without a recording."""
+    """PyTorch on CUDA devices. On a CPU, which has to be asked for, it is the same without a recording.
+
+    TensorRT's backend extends it: sessions are opened by the module ``session`` beside the class.
+    """
 
     name = "torch"
     title = "PyTorch"
     preference = 30
-    devices = ("cuda", "cpu")
+    devices: ClassVar[tuple[str, ...]] = ("cuda", "cpu")
     chosen_devices = ("cuda",)
     several_devices = True
     precisions = ("f16", "bf16", "f32")
@@ -58,16 +67,21 @@ class TorchBackend(Backend[TorchOptions]):
         "precision": "f16 on `cuda`, f32 where that overflows and on `cpu`",
         "tile_size": "the whole picture where it fits",
     }
-    packages = ("torch",)
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
+    extras: ClassVar[tuple[str, ...]] = ("cuda",)
+    """The extras of this package that bring what the backend runs on."""
 
     def missing(self, device: str | None) -> str | None:
         return missing_cuda(device)
 
     def import_runtime(self) -> None:
-        import_module(".session", __package__)
+        self._session_module()
+
+    def _session_module(self) -> ModuleType:
+        return import_module(".session", type(self).__module__)
 
     def import_hint(self, error: ImportError) -> str:
-        return "pip install 'vs_paragonsr2[cuda]' brings PyTorch" if error.name == "torch" else ""
+        return _brings_pytorch(*self.extras) if error.name == "torch" else ""
 
     def default_streams(self, device: str) -> int:
         """Four: copying a frame on the host takes longer than computing it on a fast card, so that one card wants several slots."""
@@ -89,9 +103,7 @@ class TorchBackend(Backend[TorchOptions]):
             yield f"cuda {index}: {torch.cuda.get_device_name(index)}"
 
     def open_session(self, request: Request[TorchOptions]) -> AnySession:
-        from .session import open_session
-
-        return open_session(request)
+        return cast(AnySession, self._session_module().open_session(request))
 
 
 BACKEND = TorchBackend()

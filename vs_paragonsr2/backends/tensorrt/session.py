@@ -1,7 +1,7 @@
 """Programs as one TensorRT engine each, built by Torch-TensorRT and kept on disk.
 
 ``torch-tensorrt`` and ``torch-tensorrt-rtx`` (TensorRT for RTX, the engine of consumer cards) are one Python package for two
-runtimes; whichever is installed is taken. While an engine is built, PyTorch serves (:mod:`.torch`).
+runtimes; whichever is installed is taken. While an engine is built, PyTorch serves (:mod:`..pytorch`).
 """
 
 from collections.abc import Sequence
