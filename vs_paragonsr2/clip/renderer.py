@@ -53,7 +53,7 @@ class Renderer:
         self._say_a_guess(frame.props, colour)
         session, planes = self.sessions.session(colour), samples_of(frame)
         if self.temporal:
-            planes += averages(self._scene([frame, *earlier], colour))
+            planes = [*planes, *averages(self._scene(planes, [frame, *earlier], colour))]
         repeated = 0
         if self.repeats is None:
             picture = self._picture(session, planes)
@@ -75,9 +75,12 @@ class Renderer:
                 "matrix= says otherwise"
             )
 
-    def _scene(self, frames: Sequence[vs.VideoFrame], colour: Colorimetry) -> list[list[Plane]]:
-        """Planes of the frames, the latest first, up to where the scene began or the samples had another meaning."""
-        scene = [samples_of(frames[0])]
+    def _scene(self, latest: list[Plane], frames: Sequence[vs.VideoFrame], colour: Colorimetry) -> list[list[Plane]]:
+        """Planes of the frames, the latest first, up to where the scene began or the samples had another meaning.
+
+        ``latest`` are the planes of the first of the frames.
+        """
+        scene = [latest]
         for later, earlier in pairwise(frames):
             planes = samples_of(earlier)
             if "_SceneChangePrev" in later.props:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from ..backends import OptionError, Request, candidates, check_options, load_backend
 from ..backends.base import AnySession
-from ..backends.sessions import SESSIONS
+from ..backends.sessions import SESSIONS, AnyRequest
 from ..checkpoints.models import Model
 from ..program.colour import ClipSpec, Colorimetry
 from ..support.errors import ParagonSR2Error
@@ -16,7 +16,7 @@ from .log import log_once
 class ClipSessions:
     """Sessions for one clip, by the meaning of its samples."""
 
-    request: Request  # type: ignore[type-arg]
+    request: AnyRequest
     """What the likely session is asked for."""
     _latest: AnySession | None = field(default=None, init=False)
 

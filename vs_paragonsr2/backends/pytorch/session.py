@@ -18,7 +18,6 @@ from ...program.fold import fold
 from ...program.parts import NetworkParts
 from ...program.program import Program
 from ...program.tiling import tile_size, tile_spec, unit
-from ...support.errors import ParagonSR2Error
 from ..base import Request, check_scale
 from ..switch import SwitchingSession
 from ..tiles import Layout
@@ -28,6 +27,7 @@ from .modules import ProgramModule, program_for
 from .slots import Check, FrameSlot, TileProgram, TorchSession, open_fitting, slot_devices, smaller_sizes
 
 PRECISIONS = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
+"""The dtype of the learned path by the word for it, which ``Backend.settle`` has checked."""
 
 
 def open_session(request: Request[TorchOptions]) -> SwitchingSession:
@@ -45,7 +45,7 @@ def with_exact(first: TorchSession, request: Request[TorchOptions], devices: Seq
 def open_in_precision(request: Request[TorchOptions], devices: Sequence[torch.device], precision: str) -> TorchSession:
     """The session in one precision, with tiles as large as the memory allows."""
     options = request.options
-    dtype = dtype_of(precision)
+    dtype = PRECISIONS[precision]
     network = parts_of(request.model.path, request.model.sha256, request.alpha)
     check_scale(network.scale, request.spec)
 
@@ -72,13 +72,6 @@ def open_in_precision(request: Request[TorchOptions], devices: Sequence[torch.de
         return session
 
     return open_fitting(sizes_of(request.spec, network, options.tile_size or (0, 0)), build, options.memory_limit)
-
-
-def dtype_of(precision: str) -> torch.dtype:
-    """The dtype of the learned path. Raises ParagonSR2Error for a word that is not in PRECISIONS."""
-    if precision not in PRECISIONS:
-        raise ParagonSR2Error(f"precision is {precision!r}: expected one of {', '.join(map(repr, PRECISIONS))}, or None to choose")
-    return PRECISIONS[precision]
 
 
 def sizes_of(spec: ClipSpec, network: NetworkParts, most: tuple[int, int] = (0, 0)) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,7 @@ from ..base import Request, check_scale
 from ..pytorch import TorchOptions
 from ..pytorch.devices import driver_version, memory_errors, queue_on, torch_devices
 from ..pytorch.modules import ProgramModule, program_for
-from ..pytorch.session import alignment, dtype_of, finite_check, sizes_of, with_exact
+from ..pytorch.session import PRECISIONS, alignment, finite_check, sizes_of, with_exact
 from ..pytorch.session import open_session as open_pytorch
 from ..pytorch.slots import FrameSlot, TorchSession, open_fitting, slot_devices
 from ..switch import SwitchingSession
@@ -61,7 +61,7 @@ def open_engines(request: Request[TorchOptions], devices: Sequence[torch.device]
     check_scale(network.scale, request.spec)
 
     def build(size: tuple[int, int]) -> TorchSession:
-        dtype = dtype_of(precision)
+        dtype = PRECISIONS[precision]
         module = ProgramModule(program_for(network, tile_spec(request.spec, size), dtype), dtype=dtype, padded=True)
         layout = Layout(request.spec, size, module.geometry.source_margin, alignment(module.program))
         modules, engines = {}, {}
