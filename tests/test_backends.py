@@ -8,7 +8,6 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,7 +52,7 @@ except vs.Error as error:
 
 
 def test_a_driver_without_pytorch_is_said_and_openvino_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pytorch, "ctypes", SimpleNamespace(CDLL=lambda name: None))
+    monkeypatch.setattr(pytorch, "_has_driver", lambda: True)
     monkeypatch.setitem(sys.modules, "torch", None)  # what a failed import leaves
     names, why = backends.candidates(None)
     assert names == ["openvino", "reference"]
@@ -66,6 +65,7 @@ def test_a_driver_without_pytorch_is_said_and_openvino_comes_first(monkeypatch: 
 )
 def test_a_backend_without_pytorch_says_who_brings_it(name: str, extras: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     folder = backends.find_backend(name).__module__
+    monkeypatch.setattr(backends.find_backend(name), "_is_loaded", False)
     monkeypatch.delitem(sys.modules, f"{folder}.session", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ParagonSR2Error, match=f"backend is '{name}', which cannot be imported here ") as raised:

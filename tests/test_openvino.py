@@ -163,6 +163,7 @@ def test_openvino_comes_first_where_there_is_no_cuda(monkeypatch: pytest.MonkeyP
 def test_without_openvino_the_error_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "vs_paragonsr2.backends.openvino.session", raising=False)
     monkeypatch.setitem(sys.modules, "openvino", None)  # what a failed import leaves
+    monkeypatch.setattr(backends.find_backend("openvino"), "_is_loaded", False)
     with pytest.raises(ParagonSR2Error, match="'openvino', which cannot be imported here "):
         backends.load_backend("openvino")
 

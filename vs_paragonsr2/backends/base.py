@@ -95,17 +95,22 @@ class Backend[O: Options](ABC):
         """
         return None
 
+    _is_loaded = False
+
     def load(self) -> None:
-        """Import what the backend runs on.
+        """Import what the backend runs on, the first time.
 
         Raises:
             ParagonSR2Error: it cannot be imported; the message says why and what to install.
         """
+        if self._is_loaded:
+            return
         try:
             # In a thread, whose frames have no callers: what an import leaves in reference cycles, as PyTorch's does, would hold
             # the clips of the script that happens to be the first.
             with ThreadPoolExecutor(1) as thread:
                 thread.submit(self.import_runtime).result()
+            self._is_loaded = True
         except ImportError as error:
             hint = self.import_hint(error)
             raise ParagonSR2Error(

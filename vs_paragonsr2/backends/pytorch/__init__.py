@@ -4,6 +4,7 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import ClassVar, cast
@@ -24,6 +25,16 @@ class TorchOptions(Options):
     torch_compile: bool = option("whether PyTorch's compiler is tried too, and taken where it is faster", flag, False)
 
 
+@cache
+def _has_driver() -> bool:
+    """Whether NVIDIA's driver is installed. It is looked for once: a player runs its script again at each seek."""
+    try:
+        ctypes.CDLL("nvcuda" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def missing_cuda(device: str | None) -> str | None:
     """What this machine lacks for CUDA, in words.
 
@@ -31,9 +42,7 @@ def missing_cuda(device: str | None) -> str | None:
     """
     if device is not None and device.lower() == "cpu":
         return None
-    try:
-        ctypes.CDLL("nvcuda" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
+    if not _has_driver():
         return "there is no CUDA device"
     try:
         import torch
